@@ -1,0 +1,50 @@
+# Two commands; each sets everything up in .venv and needs only Python >= 3.11, git and make:
+#   make run     the main job on the NumPy default: the tutorial, then training on handwritten digits
+#   make test    all tests on numpy, jax and array_api_strict
+# `make PYTHON=python3.12 ...` takes another interpreter (for a new .venv).
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help run test lint torch clean
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+
+run: $(VENV)/.examples
+	$(BIN)/python examples/tutorial.py
+	$(BIN)/python examples/digits.py
+
+# A BLAS that spins for a core which another test process holds is 10-20 times slower: one thread each.
+test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# PyTorch is gigabytes on most machines, so `make test` does not install it; where it is, its comparisons run too.
+torch: $(VENV)/.torch
+
+clean:
+	rm -rf $(VENV)
+
+# Each file is the stamp of one finished install, so a later call is immediate; a changed pyproject.toml renews them.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] \
+	  + ": try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.examples $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml | $(VENV)/.made
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+$(VENV)/.torch: | $(VENV)/.made
+	$(PIP) torch==2.13.0
+	@touch $@
