@@ -1,0 +1,451 @@
+"""The rules of the house, read off the source: arrows point down, no array library is named above the backends."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "polygrad"
+ADAPTERS = ROOT / "backends"
+
+# ------------------------------------------------------------------------------------------------------ reading source
+
+
+@cache
+def files(*folders):
+    """The Python files below these folders of the repository, in a fixed order."""
+    return tuple(sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")))
+
+
+@cache
+def tree(path):
+    """The syntax tree of a file, each node knowing its parent."""
+    root = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(root):
+        for child in ast.iter_child_nodes(node):
+            child.parent = node
+    return root
+
+
+def name_of(path):
+    """A file's path in the repository, as the lists below write it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def module_of(path):
+    """A file's dotted module name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def place(path, node):
+    """Where a finding stands, for the message."""
+    return f"{name_of(path)}:{getattr(node, 'lineno', 1)}"
+
+
+def is_module(dotted):
+    """True for a module or package of polygrad itself."""
+    path = ROOT / dotted.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def imported(path):
+    """(node, dotted module) for every import in a file: relative ones made absolute, submodules named in full."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                deeper = f"{base}.{alias.name}"
+                yield node, deeper if is_module(deeper) else base
+
+
+def inside_function(node):
+    """True for a node in the body of a function."""
+    while (node := getattr(node, "parent", None)) is not None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return True
+    return False
+
+
+def docstrings(root):
+    """The constants that are docstrings (a string that stands as a statement)."""
+    return {id(n.value) for n in ast.walk(root) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+
+
+def library_words(text):
+    """The array libraries that a piece of code text names, as whole words of snake case, camel case or dotted names."""
+    words = {word.lower() for word in re.split(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])", text)}
+    return words & LIBRARIES or "array_api_strict" in text
+
+
+# ------------------------------------------------------------------------------------------------------ the two tables
+
+# Imports point down only: a module may import from its own height or from below.
+HEIGHT = {
+    "_version": 0,
+    "core": 1,
+    "ops": 2,
+    "autograd": 3,
+    "jit": 3,
+    "random": 3,
+    "nn": 4,
+    "optim": 4,
+    "data": 4,
+    "models": 4,
+    "io": 4,
+    "viz": 4,
+    "__init__": 5,
+    "__main__": 6,
+}
+
+LIBRARIES = {
+    *("numpy", "np", "jax", "jaxlib", "jnp", "torch", "cupy", "cupyx", "cp", "mlx", "dask", "ndonnx", "tensorflow"),
+    *("blosc2", "dpnp", "scipy", "onnxruntime"),
+}
+
+# What code above the backends may call by a library's name, with the reason.
+SPELLINGS = {
+    "numpy": "PyTorch's Tensor.numpy()",
+    "from_numpy": "PyTorch's constructor",
+    "to_numpy": "the slot in which a backend says how its arrays come to the host",
+    "_to_numpy": "where Backend keeps that slot",
+}
+STRINGS = {
+    ("polygrad/core/backend.py", "numpy"): "the default backend's name",
+}
+# Third-party packages that a file above the core may import, inside a function, as an optional extra.
+EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors"}
+# Functions that import a module of ours late, with the reason.
+LATE = {}
+# Files that may define `__getattr__`: a Module finds its parameters, buffers and children in three dictionaries.
+GETATTR = {"polygrad/nn/module.py"}
+# Files that import by a name that is known at run time only.
+DYNAMIC = {"polygrad/core/backend.py"}
+LINES = 700
+
+
+# ------------------------------------------------------------------------------------------------------------- arrows
+
+
+def head_of(path):
+    """The key of HEIGHT that a file of polygrad stands under."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def arrows_that_point_up(path):
+    """The imports of one file of polygrad that break the order."""
+    height = HEIGHT[head_of(path)]
+    for node, target in imported(path):
+        top, _, rest = target.partition(".")
+        if top == "polygrad":
+            if HEIGHT[rest.partition(".")[0] or "__init__"] > height:
+                yield f"{place(path, node)} imports {target}"
+        elif top in sys.stdlib_module_names or (top == "array_api_compat" and height == HEIGHT["core"]):
+            continue
+        elif not (top in EXTRAS and inside_function(node)):
+            yield f"{place(path, node)} imports {target}"
+
+
+def test_every_module_has_a_height():
+    assert files("polygrad"), "no source found"
+    assert {head_of(path) for path in files("polygrad")} <= set(HEIGHT)
+
+
+def test_imports_point_down():
+    assert [arrow for path in files("polygrad") for arrow in arrows_that_point_up(path)] == []
+
+
+def test_adapters_import_the_core_and_their_library_only():
+    wrong = []
+    for path in files("backends"):
+        library = path.relative_to(ADAPTERS).parts[0].removeprefix("polygrad_")
+        own = {library, f"polygrad_{library}", *{"jax": ["numpy", "jaxlib"], "cupy": ["cupyx"]}.get(library, [])}
+        for node, target in imported(path):
+            top = target.partition(".")[0]
+            fine = (
+                top in sys.stdlib_module_names
+                or top in own
+                or target in ("array_api_compat", f"array_api_compat.{library}")
+                or target.startswith("polygrad.core")
+            )
+            if not fine:
+                wrong.append(f"{place(path, node)} imports {target}")
+    assert wrong == []
+
+
+def test_nobody_imports_an_adapter():
+    wrong = [
+        f"{place(path, node)} imports {target}"
+        for path in files("polygrad", "conformance", "examples", "benchmarks", "tests")
+        for node, target in imported(path)
+        if re.match(r"(backends\.)?polygrad_(?!conformance\b)|backends\b", target)
+    ]
+    assert wrong == []
+
+
+def test_examples_and_conformance_import_no_array_library():
+    wrong = [
+        f"{place(path, node)} imports {target}"
+        for path in files("examples", "conformance")
+        for node, target in imported(path)
+        if target.partition(".")[0] in LIBRARIES | {"array_api_strict"}
+    ]
+    assert wrong == []
+
+
+# -------------------------------------------------------------------------------------------------------------- names
+
+
+def written_names(node):
+    """The identifiers that a node itself writes down."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.arg | ast.keyword):
+        return [node.arg or ""]
+    if isinstance(node, ast.alias):
+        return [node.name, node.asname or ""]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return []
+
+
+def libraries_named(path):
+    """The places where code (not a docstring, not a comment) of one file names an array library."""
+    root = tree(path)
+    prose = docstrings(root)
+    for node in ast.walk(root):
+        for name in written_names(node):
+            if library_words(name) and (name not in SPELLINGS or isinstance(node, ast.alias)):
+                yield f"{place(path, node)} names {name}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            text = re.sub(rf"\b({'|'.join(SPELLINGS)})(?=\()", "", node.value)  # a message may say `.numpy()`
+            exported = node.value in SPELLINGS and in_all(node)
+            if library_words(text) and not exported and (name_of(path), node.value) not in STRINGS:
+                yield f"{place(path, node)} names {node.value!r}"
+
+
+def in_all(node):
+    """True for a string in an `__all__`."""
+    while (node := getattr(node, "parent", None)) is not None:
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)
+    return False
+
+
+def test_no_array_library_is_named_above_the_backends():
+    assert [named for path in files("polygrad") for named in libraries_named(path)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import numpy as np",
+        "from jax import numpy",
+        "from array_api_compat import is_torch_array",
+        "def f(x):\n    return x.device == cupy.cuda.Device(0)",
+        "def f(xp):\n    return 'torch' in xp.__name__",
+        "name = 'numpy'",
+        "name = f'array_api_compat.{x}.numpy'",
+        "isTorch = False",
+        "strict = 'array_api_strict'",
+    ],
+)
+def test_the_search_for_names_finds_them(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "planted.py"
+    path.write_text(source)
+    assert list(libraries_named(path))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def numpy(self):\n    '''The values as a NumPy array; jax and torch in prose are fine.'''",
+        "raise TypeError('use x.detach().numpy()')",
+        "__all__ = ['from_numpy', 'Tensor']",
+        "x = 1  # torch's convention",
+    ],
+)
+def test_the_search_for_names_lets_prose_pass(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "fine.py"
+    path.write_text(source)
+    assert list(libraries_named(path)) == []
+
+
+def test_the_search_for_arrows_finds_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "polygrad")
+    path = tmp_path / "polygrad" / "core" / "planted.py"
+    path.parent.mkdir(parents=True)
+    for module in ("ops", "nn", "core"):
+        (tmp_path / "polygrad" / module).mkdir(exist_ok=True)
+        (tmp_path / "polygrad" / module / "__init__.py").touch()
+    for line, wrong in [
+        ("from polygrad.ops.elementwise import sin", True),
+        ("from polygrad import ops", True),
+        ("import polygrad.nn", True),
+        ("from .. import nn", True),
+        ("from ..ops import sin", True),
+        ("import polygrad", True),
+        ("import matplotlib", True),
+        ("import array_api_extra", True),
+        ("from polygrad.core import op", False),
+        ("from . import op", False),
+        ("import array_api_compat", False),
+        ("from collections.abc import Callable", False),
+    ]:
+        path.write_text(line)
+        tree.cache_clear()
+        assert bool(list(arrows_that_point_up(path))) is wrong, line
+
+
+# --------------------------------------------------------------------------------------------------------- no tricks
+
+
+def tricks(path):
+    """Star imports, hidden attribute look-up, metaclasses, code generation and late imports in one file."""
+    where = name_of(path)
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            yield f"{place(path, node)} star import"
+        if (
+            isinstance(node, ast.FunctionDef)
+            and node.name in ("__getattr__", "__getattribute__")
+            and where not in GETATTR
+        ):
+            yield f"{place(path, node)} {node.name}"
+        if isinstance(node, ast.ClassDef) and any(keyword.arg == "metaclass" for keyword in node.keywords):
+            yield f"{place(path, node)} metaclass"
+        if isinstance(node, ast.Name) and node.id in ("exec", "eval", "__import__"):
+            yield f"{place(path, node)} {node.id}"
+        if isinstance(node, ast.Name | ast.alias) and where not in DYNAMIC:
+            if (node.id if isinstance(node, ast.Name) else node.name).rpartition(".")[2] in (
+                "import_module",
+                "importlib",
+            ):
+                yield f"{place(path, node)} imports by a name of run time"
+    for node, target in imported(path):
+        if inside_function(node) and target.partition(".")[0] not in EXTRAS and (where, target) not in LATE:
+            yield f"{place(path, node)} imports {target} inside a function"
+
+
+def test_no_tricks():
+    assert [trick for path in files("polygrad") for trick in tricks(path)] == []
+
+
+def test_adapters_have_no_star_imports_and_no_hidden_attributes():
+    found = [trick for path in files("backends") for trick in tricks(path)]
+    assert [trick for trick in found if "inside a function" not in trick] == []
+
+
+# ----------------------------------------------------------------------------------------------------------- the text
+
+
+def undocumented(path):
+    """The public modules, classes, functions and methods of a file that have no docstring.
+
+    A layer's `forward` is described by its class.
+    """
+    root = tree(path)
+    if root.body and not ast.get_docstring(root):
+        yield f"{name_of(path)} (module)"
+    for node in ast.walk(root):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        owner = node.parent
+        if inside_function(node) or (
+            isinstance(owner, ast.ClassDef) and (owner.name.startswith("_") or node.name == "forward")
+        ):
+            continue
+        if any(getattr(d, "attr", getattr(d, "id", "")) in ("setter", "overload") for d in node.decorator_list):
+            continue
+        if not ast.get_docstring(node):
+            yield f"{place(path, node)} {node.name}"
+
+
+def test_everything_public_is_documented():
+    checked = [path for path in files("polygrad", "conformance") if not path.name.startswith("test_")]
+    assert [found for path in checked for found in undocumented(path)] == []
+
+
+def test_every_file_of_source_says_what_it_is():
+    everything = files("polygrad", "backends", "conformance", "examples", "benchmarks", "tests")
+    assert [name_of(path) for path in everything if tree(path).body and not ast.get_docstring(tree(path))] == []
+
+
+def test_no_file_is_too_long_to_read():
+    everything = files("polygrad", "backends", "conformance", "examples", "benchmarks", "tests")
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in everything}
+    assert {name: n for name, n in lengths.items() if n > LINES} == {}
+
+
+@cache
+def texts():
+    """Every text file that belongs to the project: what git tracks, or all files where there is no git."""
+    if (ROOT / ".git").exists():
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+        paths = [ROOT / name for name in listed.split("\0") if name]
+    else:
+        paths = [
+            p
+            for p in ROOT.rglob("*")
+            if p.is_file() and not any(part.startswith(".") for part in p.relative_to(ROOT).parts)
+        ]
+    found = {}
+    for path in paths:
+        data = path.read_bytes() if path.exists() else b""
+        if b"\0" not in data[:8000]:
+            found[name_of(path)] = data.decode("utf-8")
+    assert found
+    return found
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    somebodys = re.compile(r"(?<![\w.~$}])(?:/(?:home|root|Users|work|workspace|mnt)/\w|[A-Z]:\\\w)")
+    found = [f"{name}: {m[0]}" for name, text in texts().items() for m in somebodys.finditer(text)]
+    here = {str(ROOT), str(Path.home())} - {"/"}
+    found += [f"{name}: {path}" for name, text in texts().items() for path in here if f"{path}/" in text]
+    assert found == []
+
+
+def test_no_document_installs_the_other_project_of_this_name():
+    other = re.compile(r"""(?:pip|uv)\s+(?:add|install)\s+(?:-\S+\s+)*["'`]?polygrad(?![-\w])""")
+    assert [name for name, text in texts().items() if name != "tests/test_house.py" and other.search(text)] == []
+
+
+# ------------------------------------------------------------------------------------------------------------- import
+
+
+def python(code):
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_loads_no_array_library_but_numpy():
+    heavy = sorted((LIBRARIES | {"array_api_strict", "matplotlib", "sklearn", "tqdm"}) - {"numpy"})
+    assert python(f"import sys, polygrad.nn; print([name for name in {heavy} if name in sys.modules])") == "[]"
+
+
+def test_import_takes_less_than_150_ms_over_numpy():
+    code = "import numpy, time; start = time.perf_counter(); import polygrad.nn; print(time.perf_counter() - start)"
+    assert min(float(python(code)) for _ in range(5)) < 0.15
