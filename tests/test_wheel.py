@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one process builds and installs, once
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"polygrad", "polygrad_numpy", "polygrad_jax", "polygrad_torch", "polygrad_cupy", "polygrad_conformance"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
