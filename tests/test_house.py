@@ -106,6 +106,7 @@ HEIGHT = {
     "models": 4,
     "io": 4,
     "viz": 4,
+    "config": 4,
     "__init__": 5,
     "__main__": 6,
 }
@@ -231,13 +232,20 @@ def libraries_named(path):
     prose = docstrings(root)
     for node in ast.walk(root):
         for name in written_names(node):
-            if library_words(name) and (name not in SPELLINGS or isinstance(node, ast.alias)):
+            if library_words(name) and not (name in SPELLINGS and is_ours(node)):
                 yield f"{place(path, node)} names {name}"
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             text = re.sub(rf"\b({'|'.join(SPELLINGS)})(?=\()", "", node.value)  # a message may say `.numpy()`
             exported = node.value in SPELLINGS and in_all(node)
             if library_words(text) and not exported and (name_of(path), node.value) not in STRINGS:
                 yield f"{place(path, node)} names {node.value!r}"
+
+
+def is_ours(node):
+    """True unless a node imports a name from somebody else's package."""
+    if not isinstance(node, ast.alias):
+        return True
+    return isinstance(node.parent, ast.ImportFrom) and (node.parent.module or "").partition(".")[0] == "polygrad"
 
 
 def in_all(node):
@@ -258,6 +266,7 @@ def test_no_array_library_is_named_above_the_backends():
     [
         "import numpy as np",
         "from jax import numpy",
+        "from elsewhere import numpy",
         "from array_api_compat import is_torch_array",
         "def f(x):\n    return x.device == cupy.cuda.Device(0)",
         "def f(xp):\n    return 'torch' in xp.__name__",
@@ -280,6 +289,7 @@ def test_the_search_for_names_finds_them(source, tmp_path, monkeypatch):
         "def numpy(self):\n    '''The values as a NumPy array; jax and torch in prose are fine.'''",
         "raise TypeError('use x.detach().numpy()')",
         "__all__ = ['from_numpy', 'Tensor']",
+        "from polygrad.ops.creation import from_numpy",
         "x = 1  # torch's convention",
     ],
 )
@@ -448,4 +458,9 @@ def test_import_loads_no_array_library_but_numpy():
 
 def test_import_takes_less_than_150_ms_over_numpy():
     code = "import numpy, time; start = time.perf_counter(); import polygrad.nn; print(time.perf_counter() - start)"
-    assert min(float(python(code)) for _ in range(5)) < 0.15
+    best = float("inf")
+    for _ in range(10):  # other processes only ever make it longer, so one good run is the proof
+        best = min(best, float(python(code)))
+        if best < 0.15:
+            return
+    pytest.fail(f"import polygrad takes {best:.3f} s more than NumPy")
