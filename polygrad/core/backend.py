@@ -1,0 +1,438 @@
+"""What a library is: two namespaces with the same names, and how one is chosen.
+
+`Backend.arrays` holds functions on the library's own arrays, `Backend.tensors` the same names on Tensors, recording.
+Rules receive one or the other as `xp`, so one text serves first and higher order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from importlib import import_module, metadata
+from typing import Any
+
+import array_api_compat
+
+from polygrad.core.dtype import CATEGORIES, DTYPES, DType, as_dtype, default_for
+
+__all__ = [
+    "Backend",
+    "BackendNotAvailable",
+    "Namespace",
+    "available_backends",
+    "backend_of",
+    "get_backend",
+    "set_backend",
+    "use_backend",
+]
+
+DEFAULT = "numpy"
+GROUP = "polygrad.backends"
+
+# Names of the standard that are not ops: they take no array operand, or their result carries nothing to differentiate.
+# They reach rules and bodies from the library as they are.
+PLAIN = (
+    "arange asarray empty empty_like eye from_dlpack full full_like linspace ones ones_like zeros zeros_like "
+    "can_cast finfo iinfo isdtype result_type broadcast_shapes __array_namespace_info__ fft.fftfreq fft.rfftfreq"
+).split()
+CONSTANTS = {"e": 2.718281828459045, "pi": 3.141592653589793, "inf": float("inf"), "nan": float("nan"), "newaxis": None}
+
+
+class BackendNotAvailable(ImportError):
+    """A backend was asked for whose library is not here or cannot run."""
+
+
+class Namespace(types.SimpleNamespace):
+    """A bag of functions that passes for a module: it has a `__name__` and is hashed by identity."""
+
+    def __init__(self, name: str):
+        super().__init__(__name__=name)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return f"<namespace {self.__name__!r}>"
+
+
+def resolve(space: Any, name: str, default: Any = None) -> Any:
+    """The object at a dotted name below `space`, or `default`."""
+    for part in name.split("."):
+        space = getattr(space, part, None)
+        if space is None:
+            return default
+    return space
+
+
+def assign(space: Namespace, name: str, value: Any) -> None:
+    """Put `value` at a dotted name below `space`, making the sub-namespace where it is new."""
+    head, _, tail = name.rpartition(".")
+    if head:
+        if not hasattr(space, head):
+            setattr(space, head, Namespace(f"{space.__name__}.{head}"))
+        space = getattr(space, head)
+    setattr(space, tail, value)
+
+
+class Declared:
+    """Everything that was declared, by dotted name, and the backends that must hear of a new name."""
+
+    def __init__(self) -> None:
+        self.ops: dict[str, Any] = {}
+        self.creation: dict[str, Callable[..., Any]] = {}
+        self.polyfills: dict[str, Callable[..., Any]] = {}
+        self.live: list[Backend] = []
+        self.public: Any = None
+
+    def add_op(self, op: Any) -> None:
+        if op.name in self.ops:
+            raise TypeError(f"op {op.name!r} is declared twice")
+        self.ops[op.name] = op
+        for backend in self.live:
+            backend.install(op)
+
+    def add_creation(self, name: str, function: Callable[..., Any]) -> None:
+        self.creation[name] = function
+        for backend in self.live:
+            assign(backend.tensors, name, partial(function, backend))
+
+
+declared = Declared()
+
+
+class _TypesOf(dict):
+    """Library dtype -> DType, filled as types are met."""
+
+    def __missing__(self, key: Any) -> DType:
+        self[key] = found = as_dtype(key)
+        return found
+
+
+class _Accepts(dict):
+    """Category -> the set of library dtypes in it, filled as they are met by `Backend.accepts`."""
+
+
+class Backend:
+    """A library of arrays: its namespace, its fast paths, and the two namespaces made of them.
+
+    Args:
+        name: what `POLYGRAD_BACKEND` and `set_backend` call it.
+        xp: the library's Array API namespace.
+        to_numpy: raw array -> host array of the default backend; needed where DLPack and the buffer protocol are not enough.
+        owned: `owned(array, count)` tells whether nobody else can see this buffer, so that an in-place form may reuse it
+            (`count` is how many references the caller holds). Without it every in-place form makes a new array.
+        devices: callable that lists the library's devices; the standard's info function by default.
+        jit: the library's compiler, with `jax.jit`'s calling convention; None where there is none.
+        synchronize: waits until a raw array is computed; needed by timers only.
+        info: callable giving a dict for `show_config` (versions, threads, providers).
+        fast: overrides by op name, with the op's own signature, on raw arrays. One may return NotImplemented to decline a
+            case. A dot in an op's name is written as two underscores (`linalg__inv`).
+
+    Raises:
+        TypeError: an override for an op that does not exist (raised when the backend is first used).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        xp: Any,
+        *,
+        to_numpy: Callable[[Any], Any] | None = None,
+        owned: Callable[[Any, int], bool] | None = None,
+        devices: Callable[[], list[Any]] | None = None,
+        jit: Callable[..., Any] | None = None,
+        synchronize: Callable[[Any], Any] | None = None,
+        info: Callable[[], dict[str, Any]] | None = None,
+        **fast: Callable[..., Any],
+    ):
+        self.name = name
+        self.xp = xp
+        self.fast = {key.replace("__", "."): function for key, function in fast.items()}
+        self.owned = owned
+        self.jit = jit
+        self.synchronize = synchronize or (lambda array: array)
+        self.info = info or (lambda: {})
+        self._to_numpy = to_numpy
+        self._devices = devices
+        self.dtypes: dict[Any, DType] = _TypesOf()
+        self.accepts: dict[str, set[Any]] = {category: set() for category in CATEGORIES}
+        self._native: dict[DType, Any] = {}
+        self.arrays = Namespace(f"{name}.arrays")
+        self.tensors = Namespace(f"polygrad.{name}")
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"<polygrad backend {self.name!r}>"
+
+    def __reduce__(self):
+        return get_backend, (self.name,)
+
+    def ready(self) -> Backend:
+        """Fill both namespaces, once; returns the backend."""
+        if self._ready:
+            return self
+        unknown = sorted(set(self.fast) - set(declared.ops))
+        if unknown:
+            raise TypeError(f"backend {self.name!r} overrides {', '.join(unknown)}, which no op declares")
+        for name in PLAIN:
+            if (function := resolve(self.xp, name)) is not None:
+                assign(self.arrays, name, function)
+        for space in (self.arrays, self.tensors):
+            for name, value in CONSTANTS.items():
+                setattr(space, name, value)
+        for name in DTYPES:
+            setattr(self.tensors, name, DTYPES[name])
+            if hasattr(self.xp, name):
+                setattr(self.arrays, name, getattr(self.xp, name))
+        self.arrays.library = self.xp  # for bodies that refine the library's function of the same name
+        self.arrays.device = array_api_compat.device
+        self.arrays.is_complex = lambda x: self.dtypes[x.dtype].is_complex
+        self.tensors.is_complex = lambda x: x.dtype.is_complex
+        self.tensors.device = _device_of
+        for op in declared.ops.values():
+            self.install(op)
+        for name, function in declared.creation.items():
+            assign(self.tensors, name, partial(function, self))
+        declared.live.append(self)
+        self._ready = True
+        return self
+
+    def install(self, op: Any) -> None:
+        """Put one op into both namespaces."""
+        assign(self.tensors, op.name, op.call)
+        assign(self.arrays, op.name, self.implementation(op))
+
+    def implementation(self, op: Any) -> Callable[..., Any]:
+        """The function on raw arrays that stands for `op` here: override, body, library function or polyfill."""
+        reference = self.reference(op)
+        fast = self.fast.get(op.name)
+        if fast is None:
+            return reference
+        if not isinstance(fast, types.FunctionType):  # a library's own function (a ufunc, a builtin) never declines
+            return fast
+
+        def overridden(*operands: Any, **parameters: Any) -> Any:
+            result = fast(*operands, **parameters)
+            return reference(*operands, **parameters) if result is NotImplemented else result
+
+        return overridden
+
+    def reference(self, op: Any) -> Callable[..., Any]:
+        """What `op` is without the adapter: its body, or the library's function, or a polyfill."""
+        body = op.body
+        if body is None or getattr(op, "library", False):
+            function = resolve(self.xp, op.name)
+            if function is not None:
+                return function
+            body = body or declared.polyfills.get(op.name)
+        if body is not None:
+            return partial(body, self.arrays)
+
+        def missing(*operands: Any, **parameters: Any) -> Any:
+            raise NotImplementedError(f"{self.xp.__name__} has no {op.name} and polygrad has no replacement for it")
+
+        return missing
+
+    def native(self, dtype: Any) -> Any:
+        """The library's own object for a dtype; TypeError where the library lacks it."""
+        dtype = as_dtype(dtype)
+        try:
+            return self._native[dtype]
+        except KeyError:
+            pass
+        found = getattr(self.xp, dtype.name, None)
+        if found is None:
+            raise TypeError(f"backend {self.name!r} has no {dtype.name}; use another dtype or another backend")
+        self._native[dtype] = found
+        return found
+
+    def learn(self, native: Any) -> DType:
+        """The DType of a library dtype, entered into the category sets that ops test operands against."""
+        dtype = self.dtypes[native]
+        for category, members in CATEGORIES.items():
+            if dtype in members:
+                self.accepts[category].add(native)
+        return dtype
+
+    def devices(self) -> list[Any]:
+        """The library's devices."""
+        if self._devices is not None:
+            return list(self._devices())
+        return list(self.xp.__array_namespace_info__().devices())
+
+    def to_numpy(self, array: Any) -> Any:
+        """The array's values as a host array of the default backend (no copy where memory can be shared)."""
+        if self._to_numpy is not None:
+            return self._to_numpy(array)
+        return get_backend(DEFAULT).to_numpy(array)
+
+    def asarray(self, value: Any, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+        """A raw array of this library from a scalar, nested lists, or any library's array; `dtype` is a DType or None."""
+        native = None if dtype is None else self.native(dtype)
+        where = {} if device is None else {"device": device}
+        source = None if isinstance(value, bool | int | float | complex | list | tuple) else backend_of(value)
+        if source is not None and source is not self:
+            value, copy = source.to_numpy(value), True
+        if source is self and native is not None and value.dtype != native:
+            return self.arrays.astype(self.xp.asarray(value, **where), native)
+        if copy is not None:
+            where["copy"] = copy
+        return self.xp.asarray(value, dtype=native, **where)
+
+    def scalar(self, value: Any, like: Any) -> Any:
+        """A 0-d array of `like`'s dtype and device."""
+        return self.xp.asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def _device_of(x: Any) -> Any:
+    return x.device
+
+
+# ---------------------------------------------------------------------------------------------------------- selection
+
+_loaded: dict[str, Backend] = {}
+_by_type: dict[type, Backend | None] = {}
+_context: ContextVar[Backend | None] = ContextVar("polygrad backend", default=None)
+_process: list[Backend] = []  # the one set by set_backend or POLYGRAD_BACKEND, once known
+
+
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {e.name: e for e in metadata.entry_points(group=GROUP)}
+
+
+def get_backend(name: str | Backend | None = None) -> Backend:
+    """The backend of that name, loaded on first use; without a name, the current default.
+
+    The default is, in this order: `use_backend` in this context, `set_backend`, the environment variable
+    `POLYGRAD_BACKEND`, numpy.
+
+    Raises:
+        BackendNotAvailable: no such backend, or its library is missing; the message says how to install it and which are here.
+    """
+    if name is None:
+        current = _context.get()
+        if current is not None:
+            return current
+        if not _process:
+            asked = os.environ.get("POLYGRAD_BACKEND", "").strip()
+            _process.append(
+                _load(asked or DEFAULT, "the environment variable POLYGRAD_BACKEND" if asked else "the default")
+            )
+        return _process[0]
+    return name.ready() if isinstance(name, Backend) else _load(name, "the argument")
+
+
+def _load(name: str, origin: str) -> Backend:
+    if name in _loaded:
+        return _loaded[name]
+    entry = _entry_points().get(name)
+    try:
+        backend = entry.load() if entry else _wrap(name)
+    except (ImportError, RuntimeError) as error:
+        raise BackendNotAvailable(_explain(name, origin, entry is not None, error)) from error
+    _loaded[name] = backend
+    return backend.ready()
+
+
+def _wrap(name: str) -> Backend:
+    """A Backend around any module that is an Array API namespace, with no adapter at all."""
+    try:
+        xp = import_module(f"array_api_compat.{name}")
+    except ImportError:
+        xp = import_module(name)
+    if not all(hasattr(xp, attribute) for attribute in ("asarray", "zeros", "astype", "matmul")):
+        raise ImportError(
+            f"module {xp.__name__!r} is not an Array API namespace (it has no asarray, zeros, astype or matmul)"
+        )
+    return Backend(name, xp)
+
+
+def _explain(name: str, origin: str, known: bool, error: BaseException) -> str:
+    cure = (
+        f'install it with: pip install "polygrad-array-api[{name}]"'
+        if known
+        else "it is neither a backend that an installed package provides nor the name of an importable Array API module"
+    )
+    here = ", ".join(sorted(n for n, problem in available_backends().items() if problem is None)) or "none"
+    return f"backend {name!r} (from {origin}) cannot be used: {error}; {cure}. Usable here: {here}."
+
+
+def available_backends() -> dict[str, str | None]:
+    """The installed adapters by name: None where the library can be imported, else what is missing."""
+    found: dict[str, str | None] = {}
+    for name, entry in _entry_points().items():
+        if name in _loaded:
+            found[name] = None
+            continue
+        try:
+            _loaded[name] = entry.load()
+            found[name] = None
+            _loaded[name].ready()
+        except (ImportError, RuntimeError) as error:
+            found[name] = str(error)
+    return found
+
+
+def set_backend(name: str | Backend) -> None:
+    """Make this backend the default for new tensors, in the whole process. Tensors that exist stay where they are."""
+    backend = get_backend(name)
+    _process[:] = [backend]
+
+
+@contextmanager
+def use_backend(name: str | Backend) -> Iterator[Backend]:
+    """Make this backend the default for new tensors inside a `with` block, in this thread or task only."""
+    backend = get_backend(name)
+    token = _context.set(backend)
+    try:
+        yield backend
+    finally:
+        _context.reset(token)
+
+
+def backend_of(array: Any) -> Backend | None:
+    """The backend whose library this raw array belongs to, or None if it is no array. Cached by type."""
+    kind = type(array)
+    try:
+        return _by_type[kind]
+    except KeyError:
+        pass
+    backend = None
+    if array_api_compat.is_array_api_obj(array) and not hasattr(kind, "_backend"):
+        space = array_api_compat.array_namespace(array)
+        name = space.__name__.removeprefix("array_api_compat.")
+        for candidate in (*_loaded.values(),):
+            if candidate.xp is space or candidate.xp.__name__.removeprefix("array_api_compat.") == name:
+                backend = candidate
+                break
+        else:
+            root = name.partition(".")[0]
+            backend = get_backend(root if root in _entry_points() else name)
+    if backend is not None or not array_api_compat.is_array_api_obj(array):
+        _by_type[kind] = backend
+    return backend
+
+
+def namespace_of(backend: Backend) -> Any:
+    """What `Tensor.__array_namespace__` gives: the polygrad module for the current default backend, else its namespace."""
+    if declared.public is not None and backend is get_backend():
+        return declared.public
+    return backend.tensors
+
+
+def default_dtype(category: str, backend: Backend) -> Any:
+    """The library dtype in which a kind of Python scalar or list is stored by default."""
+    return backend.native(default_for(category))
+
+
+def loaded_modules() -> list[str]:
+    """The array libraries that are in memory (for `show_config` and tests)."""
+    return [b.xp.__name__ for b in _loaded.values() if b.xp.__name__ in sys.modules]

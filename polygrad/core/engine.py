@@ -1,0 +1,286 @@
+"""Walks over a recorded graph: newest first with the pulls, oldest first with the pushes.
+
+Serial numbers grow with creation, so sorting the reachable nodes by serial orders them topologically; there is no recursion.
+A first-order walk runs on raw arrays. A recorded walk lifts what was kept back into tensors with their history, and the
+same rules, given the other namespace, record their own derivative.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+from polygrad.core.tensor import Leaf, Node, Pick, Tensor, new_tensor
+
+__all__ = ["collect", "forward", "fit", "reverse"]
+
+FREED: tuple[Any, ...] = ("freed",)
+_serial = attrgetter("serial")
+
+
+def collect(roots: Any) -> list[Any]:
+    """Every Node and Pick that the roots were computed from, oldest first."""
+    found = []
+    seen = set()
+    stack = [r for r in roots if type(r) is not Leaf]
+    pop, push, add, keep = stack.pop, stack.append, seen.add, found.append
+    while stack:
+        n = pop()
+        if n in seen:
+            continue
+        add(n)
+        keep(n)
+        for e in n.edges:
+            if e is not None and type(e) is not Leaf:
+                push(e)
+    found.sort(key=_serial)
+    return found
+
+
+def fit(xp: Any, d: Any, e: Any, raw: Any, record: bool) -> Any:
+    """A cotangent summed down to the shape of operand `e` and cast to its dtype; `raw` is the array inside `d`."""
+    shape = e.shape
+    if raw.shape != shape:
+        extra = len(raw.shape) - len(shape)
+        axes = tuple(range(extra)) + tuple(
+            i + extra for i, n in enumerate(shape) if n == 1 and raw.shape[i + extra] != 1
+        )
+        if axes:
+            d = xp.sum(d, axis=axes, keepdims=True)
+        d = xp.reshape(d, shape)
+    if raw.dtype != e.dtype:
+        dtypes = e.backend.dtypes
+        if dtypes[raw.dtype].is_complex and not dtypes[e.dtype].is_complex:
+            d = xp.real(d)
+        d = xp.astype(d, dtypes[e.dtype] if record else e.dtype)
+    return d
+
+
+class Lifted:
+    """A node as a recorded walk sees it: what was kept, as tensors with their history."""
+
+    __slots__ = ("y", "kept", "params", "shapes", "shape", "dtype")
+
+    def __init__(self, n: Node):
+        backend = n.backend
+        self.params, self.shapes, self.shape, self.dtype = n.params, n.shapes, n.shape, n.dtype
+        self.kept: Any
+        if n.op.variadic and n.kept:
+            self.kept = ([_lift(a, e, backend) for a, e in zip(n.kept[0], n.edges, strict=True)],)
+        else:
+            self.kept = tuple([_lift(a, e, backend) for a, e in zip(n.kept, n.edges, strict=True)]) if n.kept else ()
+        if isinstance(n.y, tuple | list):
+            picks = [
+                Pick(n, i, a) if backend.dtypes[a.dtype].category in ("floating", "complex") else None
+                for i, a in enumerate(n.y)
+            ]
+            self.y = tuple([new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)])
+        else:
+            self.y = None if n.y is None else new_tensor(n.y, backend, n)
+
+
+def _lift(array: Any, edge: Any, backend: Any) -> Any:
+    return new_tensor(array, backend, edge) if hasattr(array, "dtype") else array
+
+
+def _complex(n: Any, e: Any) -> bool:
+    dtypes = n.backend.dtypes
+    result = n.dtype[0] if type(n.dtype) is list else n.dtype
+    return dtypes[e.dtype].category == "complex" or dtypes[result].category == "complex"
+
+
+def reverse(
+    seeds: dict[Any, Any], targets: Any = None, *, retain: bool = False, record: bool = False
+) -> dict[Any, Any]:
+    """Walk newest first from `seeds` (node -> cotangent) and return the cotangents of the leaves, or of `targets`.
+
+    Cotangents are raw arrays, or Tensors when `record` is set. Unless `retain` is set, what nodes kept is dropped as the walk
+    passes them.
+
+    Raises:
+        RuntimeError: a node on the way was already walked without `retain`.
+    """
+    order = collect(seeds)
+    wanted = None if targets is None else _leading_to(order, targets)
+    found: dict[Any, Any] = {}
+    cotangents = dict(seeds)
+    take = cotangents.pop
+    while order:
+        n = order.pop()
+        g = take(n, None)
+        if g is None:
+            continue
+        extra = n.extra
+        if extra is not None and type(g) is not list:
+            g = _visit(n, extra, g, record)
+        if targets is not None and n in targets:
+            found[n] = g
+        if wanted is not None and n not in wanted:
+            continue
+        if type(n) is Pick:
+            main = n.edges[0]
+            parts = cotangents.get(main)
+            if parts is None:
+                cotangents[main] = parts = [None] * len(main.shape)
+            parts[n.index] = g if parts[n.index] is None else parts[n.index] + g
+            continue
+        op, kept, edges = n.op, n.kept, n.edges
+        if kept is FREED:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+                "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+                "Specify retain_graph=True if you need to backward through the graph a second time."
+            )
+        if record:
+            xp, seen = n.backend.tensors, Lifted(n)
+        else:
+            xp, seen = n.backend.arrays, n
+        if type(g) is list:
+            g = _complete(xp, n, g, record)
+        if op.variadic:
+            contributions = zip(edges, op.pulls[0].apply(xp, g, seen), strict=True)
+        else:
+            contributions = _pull(xp, g, n, seen, wanted)
+        for e, d in contributions:
+            if e is None or (wanted is not None and e not in wanted):
+                continue
+            raw = d._array if record else d
+            if raw.shape != e.shape or raw.dtype != e.dtype:
+                d = fit(xp, d, e, raw, record)
+            old = cotangents.get(e)
+            cotangents[e] = d if old is None else old + d
+        if not retain and (kept or n.y is not None):
+            n.kept, n.y = FREED, None
+    if targets is None:
+        return {leaf: _visit(leaf, leaf.extra, g, record) if leaf.extra else g for leaf, g in cotangents.items()}
+    for t in targets:
+        if type(t) is Leaf and t in cotangents:
+            found[t] = _visit(t, t.extra, cotangents[t], record) if t.extra else cotangents[t]
+    return found
+
+
+def _pull(xp: Any, g: Any, n: Node, seen: Any, wanted: Any) -> list[tuple[Any, Any]]:
+    op = n.op
+    out = []
+    for i, e in enumerate(n.edges):
+        if e is not None and (wanted is None or e in wanted):
+            rule = (op.pulls_complex if _complex(n, e) else op.pulls)[i]
+            out.append((e, rule.apply(xp, g, seen)))
+    return out
+
+
+def _leading_to(order: list[Any], targets: Any) -> set[Any]:
+    """The nodes through which some target is reached, and the targets."""
+    wanted = set(targets)
+    for n in order:
+        for e in n.edges:
+            if e in wanted:
+                wanted.add(n)
+                break
+    return wanted
+
+
+def _complete(xp: Any, n: Node, parts: list[Any], record: bool) -> tuple[Any, ...]:
+    """Cotangents of all results of a node: zeros for those that nothing was computed from, None for integer ones."""
+    some = next(p for p in parts if p is not None)
+    device = xp.device(some)
+    dtypes = n.backend.dtypes
+    return tuple(
+        p
+        if p is not None
+        else (
+            xp.zeros(shape, dtype=dtypes[dtype] if record else dtype, device=device)
+            if dtypes[dtype].category in ("floating", "complex")
+            else None
+        )
+        for p, shape, dtype in zip(parts, n.shape, n.dtype, strict=True)
+    )
+
+
+def _visit(n: Any, extra: dict[str, Any], g: Any, record: bool) -> Any:
+    """Run the hooks of a node on its cotangent and keep it where the user asked for it."""
+    hooks = extra.get("hooks")
+    if hooks:
+        shown = g if record else new_tensor(g, n.backend)
+        for hook in list(hooks.values()):
+            replaced = hook(shown)
+            if replaced is not None:
+                shown = replaced
+        g = shown if record else shown._array
+    if "retained" in extra:
+        held = g if record else new_tensor(g, n.backend)
+        extra["retained"] = held if extra["retained"] is None else extra["retained"] + held
+    return g
+
+
+def forward(roots: Any, tangents: dict[Any, Any], *, record: bool = False) -> dict[Any, Any]:
+    """Walk oldest first from `tangents` (node or leaf -> tangent) and return the tangents of the roots that depend on them.
+
+    Tangents are raw arrays, or Tensors when `record` is set; they live in a dictionary keyed by node, so nested derivatives
+    cannot be confused. Nothing is freed.
+    """
+    known = dict(tangents)
+    for n in collect(roots):
+        if n in known:
+            continue
+        if type(n) is Pick:
+            t = known.get(n.edges[0])
+            if t is not None and t[n.index] is not None:
+                known[n] = t[n.index]
+            continue
+        if not any(e in known for e in n.edges if e is not None):
+            continue
+        if n.kept is FREED:
+            raise RuntimeError("the graph was freed by backward(); pass retain_graph=True there to walk it again")
+        if record:
+            xp, seen = n.backend.tensors, Lifted(n)
+        else:
+            xp, seen = n.backend.arrays, n
+        known[n] = _push_variadic(xp, n, seen, known, record) if n.op.variadic else _push(xp, n, seen, known, record)
+    return {r: known[r] for r in roots if r in known}
+
+
+def _push(xp: Any, n: Node, seen: Any, known: dict[Any, Any], record: bool) -> Any:
+    total: Any = None
+    for i, e in enumerate(n.edges):
+        if e is None or e not in known:
+            continue
+        t = n.op.pushes[i].apply(xp, known[e], seen)
+        if isinstance(t, tuple | list):
+            t = tuple(_shaped(xp, p, s, d, record) for p, s, d in zip(t, n.shape, n.dtype, strict=True))
+            total = (
+                t
+                if total is None
+                else tuple(a if b is None else b if a is None else a + b for a, b in zip(total, t, strict=True))
+            )
+        else:
+            t = _shaped(xp, t, n.shape, n.dtype, record)
+            total = t if total is None else total + t
+    return total
+
+
+def _push_variadic(xp: Any, n: Node, seen: Any, known: dict[Any, Any], record: bool) -> Any:
+    some = next(known[e] for e in n.edges if e in known)
+    dtypes, device = n.backend.dtypes, xp.device(some)
+    shapes = n.shapes[0] if n.shapes else [None if e is None else e.shape for e in n.edges]
+    dtype = n.dtype[0] if isinstance(n.dtype, list) else n.dtype
+    ts = [
+        known[e] if e in known else xp.zeros(s, dtype=dtypes[dtype] if record else dtype, device=device)
+        for e, s in zip(n.edges, shapes, strict=True)
+    ]
+    t = n.op.pushes[0].apply(xp, ts, seen)
+    if isinstance(n.shape, list):
+        return tuple(_shaped(xp, p, s, d, record) for p, s, d in zip(t, n.shape, n.dtype, strict=True))
+    return _shaped(xp, t, n.shape, n.dtype, record)
+
+
+def _shaped(xp: Any, t: Any, shape: Any, dtype: Any, record: bool) -> Any:
+    """A tangent broadcast to the result's shape and cast to its dtype."""
+    if t is None:
+        return None
+    raw = t._array if isinstance(t, Tensor) else t
+    if raw.shape != shape:
+        t = xp.broadcast_to(t, shape)
+    if raw.dtype != dtype:
+        t = xp.astype(t, t._backend.dtypes[dtype] if record else dtype)
+    return t

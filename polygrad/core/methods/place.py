@@ -1,0 +1,138 @@
+"""Methods about data type, device, backend and gradient, as PyTorch names them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polygrad.core.dtype import as_dtype
+from polygrad.core.methods.operators import functions
+from polygrad.core.methods.spelling import sizes
+
+if TYPE_CHECKING:
+    from polygrad.core.tensor import Tensor
+
+__all__ = ["PlaceMethods"]
+
+
+class PlaceMethods:
+    """Methods about data type, device, backend and gradient, as PyTorch names them."""
+
+    __slots__ = ()
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
+        """The tensor in another dtype, on another device, or on another backend (by its name), differentiably."""
+        return functions.to(self, *args, dtype=dtype, device=device, copy=copy)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """The tensor on another device of its backend."""
+        return functions.to_device(self, device=device)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor in the dtype of `other`."""
+        return functions.astype(self, other.dtype)
+
+    def type(self, dtype: Any) -> Tensor:
+        """The tensor in `dtype`."""
+        return functions.astype(self, dtype)
+
+    def float(self) -> Tensor:
+        """The tensor in float32."""
+        return functions.astype(self, as_dtype("float32"))
+
+    def double(self) -> Tensor:
+        """The tensor in float64."""
+        return functions.astype(self, as_dtype("float64"))
+
+    def half(self) -> Tensor:
+        """The tensor in float16."""
+        return functions.astype(self, as_dtype("float16"))
+
+    def bfloat16(self) -> Tensor:
+        """The tensor in bfloat16."""
+        return functions.astype(self, as_dtype("bfloat16"))
+
+    def long(self) -> Tensor:
+        """The tensor in int64."""
+        return functions.astype(self, as_dtype("int64"))
+
+    def int(self) -> Tensor:
+        """The tensor in int32."""
+        return functions.astype(self, as_dtype("int32"))
+
+    def short(self) -> Tensor:
+        """The tensor in int16."""
+        return functions.astype(self, as_dtype("int16"))
+
+    def char(self) -> Tensor:
+        """The tensor in int8."""
+        return functions.astype(self, as_dtype("int8"))
+
+    def byte(self) -> Tensor:
+        """The tensor in uint8."""
+        return functions.astype(self, as_dtype("uint8"))
+
+    def bool(self) -> Tensor:
+        """The tensor in bool."""
+        return functions.astype(self, as_dtype("bool"))
+
+    def cfloat(self) -> Tensor:
+        """The tensor in complex64."""
+        return functions.astype(self, as_dtype("complex64"))
+
+    def cdouble(self) -> Tensor:
+        """The tensor in complex128."""
+        return functions.astype(self, as_dtype("complex128"))
+
+    def cpu(self) -> Tensor:
+        """The tensor on the host's device of its backend (itself where there is only that)."""
+        return functions.to_host(self)
+
+    def clone(self) -> Tensor:
+        """A tensor of the same value whose gradient flows back to this one."""
+        return functions.clone(self)
+
+    def contiguous(self) -> Tensor:
+        """This tensor: memory layout is the backend's business."""
+        return self  # type: ignore[return-value]
+
+    def is_contiguous(self) -> bool:
+        """True: memory layout is the backend's business."""
+        return True
+
+    def is_floating_point(self) -> bool:
+        """True for real floating-point dtypes."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """True for complex dtypes."""
+        return self.dtype.is_complex
+
+    def new_zeros(self, *size: Any, dtype: Any = None) -> Tensor:
+        """Zeros of this dtype, device and backend."""
+        return functions.new_full(self, sizes(size), 0, dtype)
+
+    def new_ones(self, *size: Any, dtype: Any = None) -> Tensor:
+        """Ones of this dtype, device and backend."""
+        return functions.new_full(self, sizes(size), 1, dtype)
+
+    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
+        """A constant of this dtype, device and backend."""
+        return functions.new_full(self, tuple(size), fill_value, dtype)
+
+    def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
+        """`data` in this dtype (unless given), on this device and backend."""
+        return functions.new_tensor_like(self, data, dtype)
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add to `.grad` of every leaf the gradient of this tensor (of its product with `gradient` unless it is a scalar)."""
+        functions._backward_of(self, gradient, retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Any) -> Any:
+        """Call `hook(grad)` when this tensor's gradient is known; what it returns replaces it. Gives a handle with `remove()`."""
+        return functions.register_hook(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Call `hook(tensor)` after backward() has added to this leaf's `.grad`."""
+        return functions.register_post_accumulate_grad_hook(self, hook)

@@ -1,0 +1,743 @@
+"""What an op is: its signature, its sentence and its derivative, declared once.
+
+The decorators `pointwise`, `linear`, `general` and `discrete` turn a declaration into a function on tensors that records;
+`composite` makes a function of ops. Everything else (both namespaces of every backend, the engine's walks, conformance)
+is derived from the `Op` they leave in the registry.
+"""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+from polygrad.core.backend import DEFAULT, Backend, assign, backend_of, declared, get_backend
+from polygrad.core.dtype import CATEGORIES, DTYPES, DType, default_for, promote
+from polygrad.core.methods import functions
+from polygrad.core.rules import Rule, compile_rule, diagonal_rule
+from polygrad.core.tensor import Mode, Node, Pick, Tensor, current_mode, new_tensor, next_serial
+
+__all__ = [
+    "Case",
+    "Op",
+    "bools",
+    "case",
+    "composite",
+    "creation",
+    "discrete",
+    "general",
+    "ints",
+    "linear",
+    "method",
+    "pointwise",
+    "polyfill",
+]
+
+ALIASES = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's spelling -> the standard's
+NOTHING: tuple[Any, ...] = ()
+SCALARS = (bool, int, float, complex)
+_new = object.__new__
+
+
+class ints:
+    """Data for a case: an operand of integers in [low, high)."""
+
+    def __init__(self, shape: tuple[int, ...], low: int, high: int):
+        self.shape, self.low, self.high = shape, low, high
+
+    def __repr__(self) -> str:
+        return f"ints({self.shape}, {self.low}, {self.high})"
+
+
+class bools:
+    """Data for a case: an operand of booleans."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return f"bools({self.shape})"
+
+
+class Case:
+    """One example of an op: a shape (or `ints`, `bools`, a number, None) per operand, and parameters."""
+
+    def __init__(self, operands: tuple[Any, ...], params: dict[str, Any]):
+        self.operands, self.params = operands, params
+
+    def __repr__(self) -> str:
+        return ", ".join([*map(repr, self.operands), *(f"{k}={v!r}" for k, v in self.params.items())])
+
+
+def case(*operands: Any, **params: Any) -> Case:
+    """An entry of `cases=`: operand shapes and parameters."""
+    return Case(operands, params)
+
+
+class Op:
+    """One declared op.
+
+    Attributes:
+        name: the standard's name, with a dot for extensions (`linalg.inv`).
+        kind: pointwise, linear, general or discrete.
+        body: `body(xp, *operands, **params)` or None for the library's function.
+        operands: names of the operands; `variadic` when the one operand is a list.
+        defaults: parameters with their defaults (`inspect.Parameter.empty` where required).
+        pulls, pulls_complex, pushes: per operand a Rule, or None where no derivative flows.
+        dtypes: the category of data types the operands may have.
+        domain, cases: where and how conformance tests it.
+        call: the function on tensors.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]
+    ):
+        parameters = list(inspect.signature(function).parameters.values())
+        self.body = function if parameters and parameters[0].name == "xp" else None
+        if self.body is not None:
+            parameters = parameters[1:]
+        self.name: str = options.get("name") or function.__name__
+        self.kind, self.dtypes, self.doc = kind, dtypes, function.__doc__ or ""
+        self.spread = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+        operands = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+        self.operands = tuple(p.name for p in operands)
+        self.optional = tuple(p.name for p in operands if p.default is not p.empty)
+        self.variadic = self.spread or self.operands == ("arrays",)
+        self.defaults = {p.name: p.default for p in parameters if p not in operands}
+        self.positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self.required = tuple(n for n, d in self.defaults.items() if d is inspect.Parameter.empty)
+        self.preset = {n: d for n, d in self.defaults.items() if d is not inspect.Parameter.empty}
+        self.signature = _signature(parameters)
+        self.domain = options.get("domain")
+        self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
+        self.node_name = f"{options.get('torch') or _camel(self.name)}Backward0"
+        unknown = set(rules) - set(self.operands)
+        if unknown:
+            raise TypeError(
+                f"op {self.name!r} has rules for {', '.join(unknown)}, its operands are {', '.join(self.operands)}"
+            )
+        self._compile(rules)
+        named = [i for i, n in enumerate(self.operands) if n in rules] or list(range(len(self.operands)))
+        promoted = options.get("promote")
+        self.promoted = tuple(named) if promoted is None else tuple(self.operands.index(n) for n in promoted)
+        self.implementations: dict[Backend, Any] = _Implementations(self)
+        self.call: Callable[..., Any] = update_wrapper(self._make_call(), function)
+        self.call.__signature__ = self.signature  # type: ignore[attr-defined]
+        self.call.op = self  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}{self.signature}>"
+
+    @property
+    def differentiable(self) -> bool:
+        """True when some operand has a rule."""
+        return any(rule is not None for rule in self.pulls)
+
+    def _compile(self, rules: dict[str, Any]) -> None:
+        pulls: list[Rule | None] = []
+        complex_pulls: list[Rule | None] = []
+        pushes: list[Rule | None] = []
+        for i, operand in enumerate(self.operands):
+            rule = rules.get(operand)
+            if rule is None:
+                pull = complex_pull = push = None
+            elif self.kind == "pointwise":
+                pull, complex_pull, push = diagonal_rule(self.name, rule, self.operands, self.defaults)
+            elif self.kind == "linear":
+                pull = complex_pull = compile_rule(self.name, rule, self.operands, self.defaults)
+                push = self._substitution(i)
+            else:
+                pull = complex_pull = compile_rule(self.name, rule[0], self.operands, self.defaults)
+                push = compile_rule(self.name, rule[1], self.operands, self.defaults)
+            pulls.append(pull)
+            complex_pulls.append(complex_pull)
+            pushes.append(push)
+        self.pulls, self.pulls_complex, self.pushes = tuple(pulls), tuple(complex_pulls), tuple(pushes)
+        pairs = [[r for r in pair if r is not None] for pair in zip(pulls, pushes, strict=True)]
+        # keeps[i]: the operands that must be kept when operand i is differentiated
+        self.keeps = tuple(frozenset().union(*(r.operands for r in pair)) for pair in pairs)
+        self.keeps_y = tuple(any(r.y for r in pair) for pair in pairs)
+        self.keeps_shapes = any(r.shapes for pair in pairs for r in pair)
+
+    def _substitution(self, i: int) -> Rule:
+        """The push of a linear op: the op itself with the tangent in operand i's place."""
+        name, count, variadic, spread = self.name, len(self.operands), self.variadic, self.spread
+
+        def push(xp: Any, t: Any, n: Any) -> Any:
+            function = xp
+            for part in name.split("."):
+                function = getattr(function, part)
+            if variadic:
+                return function(*t, **n.params) if spread else function(t, **n.params)
+            return function(*[t if j == i else n.kept[j] for j in range(count)], **n.params)
+
+        others = frozenset() if variadic else frozenset(range(count)) - {i}
+        return Rule(push, others, False, False, None)
+
+    def _make_call(self) -> Callable[..., Any]:
+        if self.kind == "pointwise" and not self.defaults and not self.variadic and not self.optional:
+            if len(self.operands) == 1:
+                return _unary(self)
+            if len(self.operands) == 2 and all(self.pulls):
+                return _binary(self)
+        return _general(self)
+
+
+class _Implementations(dict):
+    """Backend -> (function on raw arrays, the library dtypes it takes without conversion)."""
+
+    def __init__(self, op: Op):
+        super().__init__()
+        self.op = op
+
+    def __missing__(self, backend: Backend) -> tuple[Any, set[Any]]:
+        space = backend.ready().arrays
+        for part in self.op.name.split("."):
+            space = getattr(space, part)
+        self[backend] = found = (space, backend.accepts[self.op.dtypes])
+        return found
+
+
+# ----------------------------------------------------------------------------------------------------- the short paths
+
+
+def _unary(op: Op) -> Callable[..., Any]:
+    """`op` on one tensor, everything bound to locals; whatever is out of the ordinary goes to `apply`."""
+    implementations, rule = op.implementations, op.pulls[0]
+    keep_x = bool(op.keeps[0])
+    keep_y = op.keeps_y[0]
+    same_type = op.dtypes != "complex" and op.name != "abs"  # the others may make a real result of a complex operand
+
+    def call(x: Any, /) -> Any:
+        if type(x) is not Tensor:
+            return apply(op, (x,), NO_PARAMS)
+        mode = current_mode()
+        backend, array, node = x._backend, x._array, x._node
+        function, accepted = implementations[backend]
+        if (node is None and array.dtype not in accepted) or not (mode is None or mode.simple):
+            return apply(op, (x,), NO_PARAMS)
+        try:
+            y = function(array)
+        except Exception as error:
+            raise explained(error, op, (x,))
+        made = _new(Tensor)
+        made._array, made._backend, made._extra = y, backend, None
+        if node is None or rule is None or (mode is not None and not mode.grad):
+            made._node = None
+            return made
+        n = _new(Node)
+        n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node,), NO_PARAMS, backend, None, None
+        n.kept = (array,) if keep_x else NOTHING
+        n.y = y if keep_y else None
+        n.shape, n.dtype = node.shape, node.dtype if same_type else y.dtype
+        n.serial = next_serial()
+        made._node = n
+        return made
+
+    return call
+
+
+def _binary(op: Op) -> Callable[..., Any]:
+    """`op` on two tensors, or a tensor and a Python number."""
+    implementations = op.implementations
+    k11, k12 = 0 in op.keeps[0], 1 in op.keeps[0]  # what is kept when x1 is differentiated
+    k21, k22 = 0 in op.keeps[1], 1 in op.keeps[1]
+    y1, y2 = op.keeps_y
+    keeps = k11 or k12 or k21 or k22
+
+    def call(x1: Any, x2: Any, /) -> Any:
+        mode = current_mode()
+        if not (mode is None or mode.simple):
+            return apply(op, (x1, x2), NO_PARAMS)
+        if type(x1) is Tensor:
+            backend, a1, node1 = x1._backend, x1._array, x1._node
+            function, accepted = implementations[backend]
+            dtype = a1.dtype if node1 is None else node1.dtype
+            kind = type(x2)
+            if kind is Tensor:
+                a2, node2 = x2._array, x2._node
+                if x2._backend is not backend or (a2.dtype if node2 is None else node2.dtype) is not dtype:
+                    return apply(op, (x1, x2), NO_PARAMS)
+            elif kind is float or kind is int:
+                if dtype not in backend.accepts["floating"]:
+                    return apply(op, (x1, x2), NO_PARAMS)
+                a2, node2 = x2, None
+            else:
+                return apply(op, (x1, x2), NO_PARAMS)
+        elif type(x2) is Tensor and (type(x1) is float or type(x1) is int):
+            backend, a1, node1 = x2._backend, x1, None
+            function, accepted = implementations[backend]
+            a2, node2 = x2._array, x2._node
+            dtype = a2.dtype if node2 is None else node2.dtype
+            if dtype not in backend.accepts["floating"]:
+                return apply(op, (x1, x2), NO_PARAMS)
+        else:
+            return apply(op, (x1, x2), NO_PARAMS)
+        if dtype not in accepted:
+            return apply(op, (x1, x2), NO_PARAMS)
+        try:
+            y = function(a1, a2)
+        except Exception as error:
+            raise explained(error, op, (x1, x2))
+        made = _new(Tensor)
+        made._array, made._backend, made._extra = y, backend, None
+        if (node1 is None and node2 is None) or (mode is not None and not mode.grad):
+            made._node = None
+            return made
+        n = _new(Node)
+        n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node1, node2), NO_PARAMS, backend, None, None
+        if keeps:
+            n.kept = (
+                a1 if (k11 and node1 is not None) or (k21 and node2 is not None) else None,
+                a2 if (k12 and node1 is not None) or (k22 and node2 is not None) else None,
+            )
+        else:
+            n.kept = NOTHING
+        n.y = y if (y1 and node1 is not None) or (y2 and node2 is not None) else None
+        n.shape, n.dtype = tuple(y.shape), dtype
+        n.serial = next_serial()
+        made._node = n
+        return made
+
+    return call
+
+
+NO_PARAMS: dict[str, Any] = {}
+
+
+# ------------------------------------------------------------------------------------------------------ the whole path
+
+
+def _general(op: Op) -> Callable[..., Any]:
+    """`op` with parameters, list operands, optional operands or several results."""
+    count, variadic, spread = len(op.operands), op.variadic, op.spread
+    positional, preset, required, optional = op.positional, op.preset, op.required, op.optional
+    least = count - len(optional)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if spread:
+            operands = args
+        elif least <= len(args) <= count:
+            operands = args if len(args) == count else args + (None,) * (count - len(args))
+        else:
+            operands, rest = args[:count], args[count:]
+            if len(operands) < least or len(rest) > len(positional):
+                raise _misuse(op, args, kwargs)
+            for name, value in zip(positional, rest, strict=False):
+                if name in kwargs:
+                    raise TypeError(f"{op.name}() got two values for {name!r}")
+                kwargs[name] = value
+        if kwargs:
+            params = {**preset, **kwargs}
+            if len(params) > len(op.defaults) or not params.keys() <= op.defaults.keys():
+                params = _respelled(op, args, kwargs)
+        else:
+            params = preset
+        if required and not all(name in params for name in required):
+            raise _misuse(op, args, kwargs)
+        if variadic and not spread:
+            operands = tuple(operands[0])
+        return apply(op, operands, params)
+
+    return call
+
+
+def _respelled(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with PyTorch's spellings (`dim`, `keepdim`) turned into the standard's."""
+    spelled = {ALIASES.get(k, k) if ALIASES.get(k, k) in op.defaults else k: v for k, v in kwargs.items()}
+    if not spelled.keys() <= op.defaults.keys() or len(spelled) != len(kwargs):
+        raise _misuse(op, args, kwargs)
+    return {**op.preset, **spelled}
+
+
+def _misuse(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
+    given = ", ".join([*(type(a).__name__ for a in args), *(f"{k}=" for k in kwargs)])
+    return TypeError(f"{op.name}() was called with ({given}); its signature is {op.name}{op.signature}")
+
+
+def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Run an op on tensors, numbers and raw arrays in every mode, and record it.
+
+    Raises:
+        TypeError: an operand that is no array, dtypes with no common type or outside the op's category.
+        RuntimeError: operands of different backends or devices.
+    """
+    backend = _common_backend(op, operands)
+    arrays, edges = _gather(op, operands, backend)
+    arrays = _promote(op, arrays, backend)
+    mode = current_mode()
+    function = op.implementations[backend][0]
+    if params.get("dtype") is not None:
+        params = {**params, "dtype": backend.native(params["dtype"])}
+    if "key" in params:
+        params = {**params, "key": _raw_key(params["key"])}
+    try:
+        if op.variadic:
+            y = function(*arrays, **params) if op.spread else function(arrays, **params)
+        else:
+            y = function(*arrays, **params)
+    except Exception as error:
+        raise explained(error, op, operands)
+    several = isinstance(y, tuple | list)
+    if mode is None or mode.grad:
+        pulls = op.pulls
+        if op.variadic:
+            recorded = pulls[0] is not None and any(e is not None for e in edges)
+        else:
+            edges = [e if e is not None and pulls[i] is not None else None for i, e in enumerate(edges)]
+            recorded = any(e is not None for e in edges)
+    else:
+        recorded = False
+    if not recorded:
+        results = tuple([new_tensor(a, backend) for a in y]) if several else new_tensor(y, backend)
+    else:
+        node = _record(op, backend, edges, arrays, params, y, several)
+        results = _wrap_several(node, y, backend) if several else new_tensor(y, backend, node)
+    if mode is not None and not mode.simple:
+        _observe(mode, op, operands, params, results)
+    if several and hasattr(y, "_fields"):
+        return type(y)(*results)
+    return results
+
+
+def _raw_key(key: Any) -> Any:
+    """An index with the arrays inside its tensors."""
+    if isinstance(key, tuple):
+        return tuple([k._array if isinstance(k, Tensor) else k for k in key])
+    return key._array if isinstance(key, Tensor) else key
+
+
+def _record(op: Op, backend: Backend, edges: Any, arrays: Any, params: Any, y: Any, several: bool) -> Node:
+    n = _new(Node)
+    n.op, n.edges, n.params, n.backend, n.extra = op, tuple(edges), params, backend, None
+    if op.variadic:
+        n.kept = (list(arrays),) if op.keeps[0] else NOTHING
+        n.y = y if op.keeps_y[0] else None
+        n.shapes = ([tuple(a.shape) for a in arrays],)
+    else:
+        needed: set[int] = set()
+        keep_y = False
+        for i, e in enumerate(edges):
+            if e is not None:
+                needed |= op.keeps[i]
+                keep_y = keep_y or op.keeps_y[i]
+        n.kept = tuple([a if i in needed else None for i, a in enumerate(arrays)]) if needed else NOTHING
+        n.y = y if keep_y else None
+        n.shapes = tuple([tuple(getattr(a, "shape", ())) for a in arrays]) if op.keeps_shapes else None
+    n.shape = [tuple(a.shape) for a in y] if several else tuple(y.shape)
+    n.dtype = [a.dtype for a in y] if several else y.dtype
+    n.serial = next_serial()
+    return n
+
+
+def _wrap_several(node: Node, y: Any, backend: Backend) -> tuple[Tensor, ...]:
+    inexact = CATEGORIES["floating"]
+    return tuple(
+        [
+            new_tensor(a, backend, Pick(node, i, a) if backend.dtypes[a.dtype] in inexact else None)
+            for i, a in enumerate(y)
+        ]
+    )
+
+
+def _observe(mode: Mode, op: Op, operands: Any, params: Any, results: Any) -> None:
+    if mode.observer is not None:
+        mode.observer.op(op, operands, params, results)
+
+
+def _common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
+    backend = None
+    for x in operands:
+        if isinstance(x, Tensor):
+            if backend is None:
+                backend = x._backend
+            elif x._backend is not backend:
+                raise RuntimeError(
+                    f"{op.name}: operands are on different backends, {backend.name!r} and {x._backend.name!r}; "
+                    f"convert one of them, for example x.to({backend.name!r})"
+                )
+    if backend is None:
+        for x in operands:
+            if x is not None and not isinstance(x, numbers.Number) and (backend := backend_of(x)) is not None:
+                return backend
+        return get_backend()
+    return backend
+
+
+def _gather(op: Op, operands: tuple[Any, ...], backend: Backend) -> tuple[list[Any], list[Any]]:
+    arrays: list[Any] = []
+    edges: list[Any] = []
+    for x in operands:
+        if isinstance(x, Tensor):
+            arrays.append(x._array)
+            edges.append(x._node)
+            continue
+        edges.append(None)
+        if x is None or type(x) in SCALARS:
+            arrays.append(x)
+        elif isinstance(x, numbers.Number):  # a library's own scalar counts as the Python number it stands for
+            arrays.append(x.item() if hasattr(x, "item") else x)
+        else:
+            home = backend_of(x)
+            if home is None:
+                raise TypeError(
+                    f"{op.name}: expected a Tensor, a number or an array, got {type(x).__name__}; "
+                    "make a tensor of it with polygrad.tensor(...)"
+                )
+            if home is not backend and home.name != DEFAULT:
+                raise RuntimeError(f"{op.name}: an array of {home.name!r} meets a tensor on backend {backend.name!r}")
+            arrays.append(x if home is backend else backend.asarray(x))
+    return arrays, edges
+
+
+def _promote(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
+    """The arrays in their common data type, inside the op's category; Python numbers stay as they are."""
+    places = range(len(arrays)) if op.variadic else op.promoted
+    here = [i for i in places if arrays[i] is not None]
+    real = [i for i in here if type(arrays[i]) not in SCALARS]
+    if not real:
+        if not here:
+            return arrays
+        target = promote(*[_python_type(arrays[i]) for i in here])
+    else:
+        target = promote(*[backend.learn(arrays[i].dtype) for i in real])
+        for i in here:
+            if type(arrays[i]) in SCALARS:
+                target = _with_scalar(target, arrays[i])
+    if target not in CATEGORIES[op.dtypes]:
+        target = _into_category(op, target)
+    native = None
+    for i in here:
+        a = arrays[i]
+        if type(a) in SCALARS:
+            if not real:
+                arrays[i] = backend.asarray(a, dtype=target)
+        elif backend.dtypes[a.dtype] is not target:
+            native = native or backend.native(target)
+            arrays[i] = backend.arrays.astype(a, native)
+    return arrays
+
+
+def _python_type(value: Any) -> DType:
+    return default_for({bool: "bool", int: "integer", float: "floating", complex: "complex"}[type(value)])
+
+
+def _with_scalar(target: DType, value: Any) -> DType:
+    """The type of an array operand beside a Python number: the number's kind may raise it, its precision never."""
+    rank = ("bool", "unsigned", "integer", "floating", "complex")
+    wanted = _python_type(value)
+    if rank.index(wanted.category) <= rank.index(target.category) or (
+        wanted.category == "integer" and target.category == "unsigned"
+    ):
+        return target
+    if wanted.category == "complex" and target.category == "floating":
+        return target.to_complex()
+    return wanted
+
+
+def _into_category(op: Op, target: DType) -> DType:
+    if op.dtypes in ("floating", "real floating") and target.category in ("bool", "unsigned", "integer"):
+        return default_for("floating")
+    if op.dtypes == "boolean":
+        return DTYPES["bool"]
+    if target.category == "bool" and op.dtypes in ("numeric", "real", "integer"):
+        return DTYPES["int64"]
+    if op.dtypes == "complex" and target.category != "complex":
+        return promote(target, default_for("floating")).to_complex()
+    raise TypeError(f"{op.name}: expected {op.dtypes} data types, got {target}")
+
+
+def explained(error: Exception, op: Op, operands: tuple[Any, ...]) -> Exception:
+    """The library's error with a note saying which op met which operands; a mix of devices gets its own message."""
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    devices = {str(x.device) for x in tensors}
+    if len(devices) > 1:
+        return RuntimeError(
+            f"{op.name}: expected all tensors to be on the same device, found {' and '.join(sorted(devices))}; "
+            "move one of them with x.to(device=...)"
+        ).with_traceback(error.__traceback__)
+    shown = ", ".join(f"{x.dtype.name}{list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40] for x in operands)
+    note = f"in polygrad.{op.name}({shown})"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return error
+
+
+# ---------------------------------------------------------------------------------------------------------- declaration
+
+
+def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Any:
+        op = Op(function, kind, rules, dtypes, options)
+        declared.add_op(op)
+        assign(functions, op.name, op.call)
+        return op.call
+
+    return decorate
+
+
+_OPTIONS = ("domain", "cases", "torch", "name", "promote")
+
+
+def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    rules = {k: v for k, v in keywords.items() if k not in _OPTIONS}
+    return rules, {k: v for k, v in keywords.items() if k in _OPTIONS}
+
+
+def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any]:
+    """Declare an op that works element by element.
+
+    A rule is the partial derivative with respect to that operand: a number, or a function of what it needs. A rule that
+    asks for `g` is the diagonal map itself, applied to cotangents and tangents alike.
+
+    Args:
+        dtypes: the category of data types; integers given to a floating op become the default float.
+        keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `torch` (PyTorch's name
+            for the node) and `name` (where it differs from the function's).
+    """
+    return _declare("pointwise", *_reorder(keywords, dtypes))
+
+
+def linear(*, dtypes: str = "numeric", **keywords: Any) -> Callable[..., Any]:
+    """Declare an op that is linear in each named operand; a rule is the transpose. The other arguments are `pointwise`'s."""
+    return _declare("linear", *_reorder(keywords, dtypes))
+
+
+def general(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any]:
+    """Declare an op by a pair (pull, push) per operand. The other arguments are `pointwise`'s."""
+    return _declare("general", *_reorder(keywords, dtypes))
+
+
+def discrete(*, dtypes: str = "any", **keywords: Any) -> Callable[..., Any]:
+    """Declare an op whose result carries no derivative. The arguments are `pointwise`'s, without rules."""
+    return _declare("discrete", *_reorder(keywords, dtypes))
+
+
+def _reorder(keywords: dict[str, Any], dtypes: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    rules, options = _split(keywords)
+    return rules, dtypes, options
+
+
+class CompositeOp:
+    """What the registry holds of a composite: a name, a body, and no rule."""
+
+    pulls: tuple[Any, ...] = ()
+    kind = "composite"
+
+    def __init__(self, body: Callable[..., Any], name: str, options: dict[str, Any]):
+        self.body: Callable[..., Any] | None = body
+        self.name, self.doc = name, body.__doc__ or ""
+        self.library = bool(options.get("library"))  # the library's function of that name is the same function
+        parameters = list(inspect.signature(body).parameters.values())[1:]
+        self.signature = _signature(parameters)
+        self.aliases = {
+            a: n for a, n in ALIASES.items() if n in self.signature.parameters and a not in {p.name for p in parameters}
+        }
+        self.dtypes = options.get("dtypes", "floating")
+        self.domain = options.get("domain")
+        self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
+        self.call: Callable[..., Any] = update_wrapper(self._make_call(), body)
+        self.call.__signature__ = self.signature  # type: ignore[attr-defined]
+        self.call.op = self  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<composite {self.name}{self.signature}>"
+
+    def _make_call(self) -> Callable[..., Any]:
+        body, aliases, name = self.body, self.aliases, self.name
+        assert body is not None
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for alias in aliases:
+                if alias in kwargs:
+                    if aliases[alias] in kwargs:
+                        raise TypeError(f"{name}() got both {alias!r} and {aliases[alias]!r}")
+                    kwargs[aliases[alias]] = kwargs.pop(alias)
+            backend = _first_backend((*args, *kwargs.values()))
+            return body(backend.tensors, *[_lift(a, backend) for a in args], **kwargs)
+
+        return call
+
+
+def _first_backend(args: tuple[Any, ...]) -> Backend:
+    for a in args:
+        if isinstance(a, Tensor):
+            return a._backend
+        if isinstance(a, tuple | list):
+            for b in a:
+                if isinstance(b, Tensor):
+                    return b._backend
+    for a in args:
+        if not isinstance(a, numbers.Number | tuple | list | str | None) and (home := backend_of(a)) is not None:
+            return home
+    return get_backend()
+
+
+def _lift(value: Any, backend: Backend) -> Any:
+    """A raw array as a constant Tensor; anything else as it is."""
+    if isinstance(value, Tensor | numbers.Number | str | tuple | list | None) or backend_of(value) is None:
+        return value
+    return new_tensor(backend.asarray(value), backend)
+
+
+def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Declare a plain function of ops: its first parameter is `xp`, its derivative is that of its parts."""
+
+    def decorate(body: Callable[..., Any]) -> Any:
+        op = CompositeOp(body, options.get("name") or body.__name__, options)
+        declared.add_op(op)
+        assign(functions, op.name, op.call)
+        return op.call
+
+    return decorate if function is None else decorate(function)
+
+
+def creation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare a function that makes tensors: its first parameter is the Backend.
+
+    The public function serves the default backend; every backend's namespace gets it bound to that backend.
+    """
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[1:]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(get_backend(), *args, **kwargs)
+
+    update_wrapper(call, function)
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    declared.add_creation(function.__name__, function)
+    assign(functions, function.__name__, call)
+    return call
+
+
+def method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put a function where Tensor's methods find it."""
+    assign(functions, function.__name__, function)
+    return function
+
+
+def polyfill(name: str) -> Callable[..., Any]:
+    """Declare a body to stand in where a library lacks the function of that name."""
+
+    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
+        declared.polyfills[name] = body
+        return body
+
+    return decorate
+
+
+def _signature(parameters: list[inspect.Parameter]) -> inspect.Signature:
+    """The standard's signature, PyTorch's aliases last and keyword-only."""
+    names = {p.name for p in parameters}
+    extra = [
+        inspect.Parameter(alias, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for alias, name in ALIASES.items()
+        if name in names and alias not in names
+    ]
+    return inspect.Signature([*parameters, *extra])
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace(".", "_").split("_"))

@@ -1,0 +1,124 @@
+"""Derivative rules: functions whose parameter names say what they need.
+
+A rule is read once, at declaration. What comes out is a `Rule`: a function of `(xp, g, node)` for the engine, and the list
+of what must be kept for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Rule", "compile_rule", "diagonal_rule"]
+
+
+class Rule:
+    """One compiled rule.
+
+    Attributes:
+        apply: `apply(xp, g, node)` gives the cotangent or tangent contribution.
+        operands: indices of the operands whose arrays it reads.
+        y: whether it reads the result.
+        shapes: whether it reads an operand's shape.
+    """
+
+    __slots__ = ("apply", "operands", "y", "shapes", "source")
+
+    def __init__(self, apply: Callable[..., Any], operands: frozenset[int], y: bool, shapes: bool, source: Any):
+        self.apply, self.operands, self.y, self.shapes, self.source = apply, operands, y, shapes, source
+
+
+def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...], params: Any) -> Rule:
+    """Read a rule's parameter names and bind them to where the engine holds each.
+
+    Raises:
+        TypeError: a name that is neither `xp`, `g`, `t`, `y`, an operand, `<operand>_shape`, nor a parameter of the op.
+    """
+    wanted = tuple(inspect.signature(rule).parameters)
+    getters: list[Callable[..., Any]] = []
+    reads: set[int] = set()
+    shapes = False
+    for want in wanted:
+        if want == "xp":
+            getters.append(lambda xp, g, n: xp)
+        elif want in ("g", "t"):
+            getters.append(lambda xp, g, n: g)
+        elif want == "y":
+            getters.append(lambda xp, g, n: n.y)
+        elif want in operands:
+            reads.add(operands.index(want))
+            getters.append(lambda xp, g, n, i=operands.index(want): n.kept[i])
+        elif want.endswith("_shape") and want[:-6] in operands:
+            shapes = True
+            getters.append(lambda xp, g, n, i=operands.index(want[:-6]): n.shapes[i])
+        elif want in params:
+            getters.append(lambda xp, g, n, key=want: n.params[key])
+        else:
+            raise TypeError(
+                f"a rule of op {name!r} asks for {want!r}; it may ask for xp, g, t, y, {', '.join(operands)}, "
+                f"their shapes (such as {operands[0]}_shape) and {', '.join(params) or 'no parameters'}"
+            )
+    return Rule(_caller(rule, wanted, operands, getters), frozenset(reads), "y" in wanted, shapes, rule)
+
+
+def _caller(
+    rule: Callable[..., Any], wanted: tuple[str, ...], operands: tuple[str, ...], getters: list[Callable[..., Any]]
+) -> Callable[..., Any]:
+    """`rule` as a function of (xp, g, node); the frequent signatures without a loop (it saves 0.3 us a call)."""
+    if wanted in (("g",), ("t",)):
+        return lambda xp, g, n: rule(g)
+    if wanted == ("y",):
+        return lambda xp, g, n: rule(n.y)
+    if len(wanted) == 1 and wanted[0] in operands:
+        i = operands.index(wanted[0])
+        return lambda xp, g, n: rule(n.kept[i])
+    if len(wanted) == 2 and wanted[0] == "xp" and wanted[1] in operands:
+        i = operands.index(wanted[1])
+        return lambda xp, g, n: rule(xp, n.kept[i])
+    return lambda xp, g, n: rule(*[get(xp, g, n) for get in getters])
+
+
+def diagonal_rule(name: str, rule: Any, operands: tuple[str, ...], params: Any) -> tuple[Rule, Rule, Rule]:
+    """The pull of real operands, the pull of complex ones and the push that one partial derivative makes.
+
+    `rule` is a number, a function giving the derivative d (pull g * conj(d), push t * d), or, if it asks for `g`, the
+    diagonal map itself, which must be real (pull and push are the map).
+    """
+    if isinstance(rule, int | float):
+        made = _constant(rule)
+        return made, made, made
+    compiled = compile_rule(name, rule, operands, params)
+    wanted = tuple(inspect.signature(rule).parameters)
+    if "g" in wanted or "t" in wanted:
+        return compiled, compiled, compiled
+    derivative = compiled.apply
+    times = _times(rule, wanted, operands, derivative)
+
+    def conjugate(xp: Any, g: Any, n: Any) -> Any:
+        d = derivative(xp, g, n)
+        return g * (d.conjugate() if isinstance(d, bool | int | float | complex) else xp.conj(d))
+
+    rest = (compiled.operands, compiled.y, compiled.shapes, rule)
+    return Rule(times, *rest), Rule(conjugate, *rest), Rule(times, *rest)
+
+
+def _times(rule: Any, wanted: tuple[str, ...], operands: tuple[str, ...], derivative: Any) -> Callable[..., Any]:
+    if wanted == ("y",):
+        return lambda xp, g, n: g * rule(n.y)
+    if len(wanted) == 1 and wanted[0] in operands:
+        i = operands.index(wanted[0])
+        return lambda xp, g, n: g * rule(n.kept[i])
+    return lambda xp, g, n: g * derivative(xp, g, n)
+
+
+def _constant(d: float) -> Rule:
+    if d == 1:
+        apply = lambda xp, g, n: g  # noqa: E731
+    elif d == -1:
+        apply = lambda xp, g, n: -g  # noqa: E731
+    elif d == 0:
+        apply = lambda xp, g, n: xp.zeros_like(g)  # noqa: E731
+    else:
+        apply = lambda xp, g, n: g * d  # noqa: E731
+    return Rule(apply, frozenset(), False, False, d)
