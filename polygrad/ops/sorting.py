@@ -1,0 +1,47 @@
+"""Sorting and what is built on it."""
+
+from __future__ import annotations
+
+from polygrad.core import case, composite, discrete
+
+
+@discrete(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)])
+def argsort(x, /, *, axis=-1, descending=False, stable=True):
+    """Indices that put the elements in order along `axis`."""
+
+
+@composite(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)])
+def sort(xp, x, /, *, axis=-1, descending=False, stable=True):
+    """The elements in order along `axis`; equal ones keep their order, and each carries its own gradient."""
+    return xp.take_along_axis(x, xp.argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)
+
+
+def _picked(xp, x, indices, dim, keepdim):
+    values = xp.take_along_axis(x, indices, axis=dim)
+    return (values, indices) if keepdim else (xp.squeeze(values, axis=dim), xp.squeeze(indices, axis=dim))
+
+
+@composite
+def max_with_indices(xp, x, dim, keepdim=False):
+    """The largest elements along an axis and their indices; the first of equal ones has the gradient."""
+    return _picked(xp, x, xp.argmax(x, axis=dim, keepdims=True), dim, keepdim)
+
+
+@composite
+def min_with_indices(xp, x, dim, keepdim=False):
+    """The smallest elements along an axis and their indices; the first of equal ones has the gradient."""
+    return _picked(xp, x, xp.argmin(x, axis=dim, keepdims=True), dim, keepdim)
+
+
+@composite
+def topk(xp, input, k, dim=-1, largest=True, sorted=True):
+    """The `k` largest (or smallest) elements along an axis, in order, and their indices.
+
+    Raises RuntimeError when `k` exceeds the axis.
+    """
+    d = dim % len(input.shape)
+    if not 0 <= k <= input.shape[d]:
+        raise RuntimeError(f"topk: k = {k} is out of range for an axis of size {input.shape[d]}")
+    order = xp.argsort(input, axis=d, descending=largest)
+    indices = order[(slice(None),) * d + (slice(0, k),)]
+    return xp.take_along_axis(input, indices, axis=d), indices
