@@ -1,0 +1,239 @@
+"""polygrad: differentiate anything written to the Python Array API standard, on any library that follows it.
+
+The module is itself an Array API namespace (v2025.12) and speaks PyTorch's autograd. Here are the public names, nothing else.
+"""
+
+import sys as _sys
+
+from polygrad import autograd
+from polygrad._version import __version__
+from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from polygrad.config import show_config
+from polygrad.core import (
+    BackendNotAvailable,
+    DType,
+    Tensor,
+    available_backends,
+    get_backend,
+    get_default_dtype,
+    set_backend,
+    set_default_dtype,
+    use_backend,
+)
+from polygrad.core.backend import CONSTANTS as _CONSTANTS
+from polygrad.core.backend import declared as _declared
+from polygrad.core.dtype import DTYPES as _DTYPES
+from polygrad.core.printing import set_printoptions
+from polygrad.ops.composite import (
+    allclose,
+    isclose,
+    log_softmax,
+    logsumexp,
+    one_hot,
+    relu,
+    rsqrt,
+    sigmoid,
+    softmax,
+)
+from polygrad.ops.creation import (
+    arange,
+    asarray,
+    broadcast_shapes,
+    can_cast,
+    empty,
+    empty_like,
+    eye,
+    finfo,
+    from_dlpack,
+    from_numpy,
+    full,
+    full_like,
+    iinfo,
+    isdtype,
+    linspace,
+    ones,
+    ones_like,
+    result_type,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from polygrad.ops.elementwise import (
+    abs,
+    acos,
+    acosh,
+    add,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    ceil,
+    clip,
+    conj,
+    copysign,
+    cos,
+    cosh,
+    divide,
+    equal,
+    exp,
+    expm1,
+    floor,
+    floor_divide,
+    greater,
+    greater_equal,
+    hypot,
+    imag,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    nextafter,
+    not_equal,
+    positive,
+    pow,
+    real,
+    reciprocal,
+    remainder,
+    round,
+    sign,
+    signbit,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    subtract,
+    tan,
+    tanh,
+    trunc,
+)
+from polygrad.ops.indexing import (
+    gather,
+    index_add,
+    isin,
+    nonzero,
+    scatter,
+    scatter_add,
+    searchsorted,
+    take,
+    take_along_axis,
+    where,
+)
+from polygrad.ops.place import (
+    to_device,
+)
+from polygrad.ops.products import (
+    bmm,
+    matmul,
+    mm,
+    tensordot,
+    vecdot,
+)
+from polygrad.ops.reductions import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
+from polygrad.ops.shapes import (
+    astype,
+    broadcast_arrays,
+    broadcast_to,
+    chunk,
+    clone,
+    concat,
+    expand,
+    expand_dims,
+    flatten,
+    flip,
+    matrix_transpose,
+    meshgrid,
+    moveaxis,
+    narrow,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    tile,
+    tril,
+    triu,
+    unflatten,
+    unstack,
+)
+from polygrad.ops.sorting import (
+    argsort,
+    sort,
+    topk,
+)
+
+# PyTorch's names of the same functions.
+cat = concat
+absolute, neg, mul, sub, div, true_divide = abs, negative, multiply, subtract, divide, divide
+arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
+eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
+clamp, cumsum, cumprod, unsqueeze_, permute, movedim = (
+    clip,
+    cumulative_sum,
+    cumulative_prod,
+    expand_dims,
+    permute_dims,
+    moveaxis,
+)
+del unsqueeze_
+
+bool, int8, int16, int32, int64 = (_DTYPES[n] for n in ("bool", "int8", "int16", "int32", "int64"))
+uint8, uint16, uint32, uint64 = (_DTYPES[n] for n in ("uint8", "uint16", "uint32", "uint64"))
+float16, bfloat16, float32, float64 = (_DTYPES[n] for n in ("float16", "bfloat16", "float32", "float64"))
+complex64, complex128 = _DTYPES["complex64"], _DTYPES["complex128"]
+half, float, double, short, int, long, cfloat, cdouble = (
+    float16,
+    float32,
+    float64,
+    int16,
+    int32,
+    int64,
+    complex64,
+    complex128,
+)
+dtype = DType
+
+e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis", "pi"))
+
+__array_api_version__ = "2025.12"
+__all__ = [_n for _n in dir() if not _n.startswith("_")]
+_declared.public = _sys.modules[__name__]

@@ -1,0 +1,34 @@
+"""Gradients: PyTorch's `torch.autograd` over any backend."""
+
+from polygrad.autograd.gradients import backward, grad
+from polygrad.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from polygrad.core import Tensor
+from polygrad.core.op import creation
+
+__all__ = [
+    "Variable",
+    "backward",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+
+@creation
+def Variable(backend, data, requires_grad=False, volatile=False):
+    """PyTorch's old name for a tensor that may require grad. `data` is what `tensor` takes; `volatile` has no effect."""
+    made = data.detach() if isinstance(data, Tensor) else backend.tensors.tensor(data)
+    if requires_grad:
+        made.requires_grad = True
+    return made

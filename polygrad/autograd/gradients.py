@@ -1,0 +1,175 @@
+"""`backward` and `grad`: PyTorch's two ways to ask for gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polygrad.core import Tensor, method, new_tensor
+from polygrad.core.engine import reverse
+from polygrad.core.tensor import Leaf, using_mode
+
+__all__ = ["backward", "grad"]
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, Tensor) else [value]
+
+
+def _seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
+    """The cotangent to start from: `g`, or one for a scalar; raw unless the walk is recorded."""
+    if y._node is None:
+        raise RuntimeError(f"element {index} of tensors does not require grad and does not have a grad_fn")
+    if g is None:
+        if y._size != 1:
+            raise RuntimeError(
+                f"grad can be implicitly created only for scalar outputs, but element {index} has shape {y.shape}; "
+                "pass gradient= (a tensor of that shape), or reduce it first, for example y.sum().backward()"
+            )
+        if y.dtype.is_complex:
+            raise RuntimeError(
+                "grad can be implicitly created only for real scalar outputs, but got a complex one; pass gradient="
+            )
+        g = new_tensor(y._backend.xp.ones_like(y._array), y._backend)
+    else:
+        if not isinstance(g, Tensor):
+            g = y._backend.tensors.asarray(g, device=y.device)
+        if g.shape != y.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{index}] has a shape of {g.shape} and output[{index}] has a shape of {y.shape}."
+            )
+        if g._backend is not y._backend:
+            raise RuntimeError(f"grad_output[{index}] is on backend {g.backend!r} and output[{index}] on {y.backend!r}")
+        if g.dtype.is_complex and not y.dtype.is_complex:
+            raise RuntimeError(
+                f"grad_output[{index}] is {g.dtype} and output[{index}] is {y.dtype}; a real output takes a real gradient"
+            )
+        if g.dtype is not y.dtype:
+            g = y._backend.tensors.astype(g, y.dtype)
+    return g if record else g._array
+
+
+def _seeds(outputs: list[Tensor], gradients: Any, record: bool) -> dict[Any, Any]:
+    given = [None] * len(outputs) if gradients is None else _listed(gradients)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    seeds: dict[Any, Any] = {}
+    for i, (y, g) in enumerate(zip(outputs, given, strict=True)):
+        if not isinstance(y, Tensor):
+            raise TypeError(f"element {i} is a {type(y).__name__}, expected a Tensor")
+        seed = _seed(y, g, i, record)
+        seeds[y._node] = seed if y._node not in seeds else seeds[y._node] + seed
+    return seeds
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Add to `.grad` of every leaf the gradient of the sum of `tensors`, each times its entry of `grad_tensors`.
+
+    Args:
+        tensors: a Tensor or a sequence of them; each must be a scalar unless its gradient is given.
+        grad_tensors: the cotangents, of the same shapes.
+        retain_graph: keep what the graph holds for another walk (as `create_graph` by default).
+        create_graph: record the walk, so that gradients can be differentiated.
+        grad_variables: PyTorch's old name of `grad_tensors`.
+        inputs: only these tensors gather gradients.
+
+    Raises:
+        RuntimeError: nothing to differentiate, a non-scalar without gradient, shapes that differ, a graph already freed.
+            No `.grad` has changed then.
+    """
+    outputs = _listed(tensors)
+    targets = None
+    if inputs is not None:
+        listed = _listed(inputs)
+        if not listed:
+            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        for i, x in enumerate(listed):
+            if x._node is None:
+                raise RuntimeError(f"inputs[{i}] does not require grad")
+        targets = [x._node for x in listed]
+    retain = create_graph if retain_graph is None else retain_graph
+    with using_mode(grad=create_graph):
+        seeds = _seeds(outputs, grad_tensors if grad_variables is None else grad_variables, create_graph)
+        found = reverse(seeds, targets, retain=retain, record=create_graph)
+        totals = []
+        for node, g in found.items():
+            if type(node) is not Leaf:
+                if targets is not None:
+                    extra = node._extra()
+                    held = g if create_graph else new_tensor(g, node.backend)
+                    if extra.get("retained") is not held:
+                        extra["retained"] = held
+                continue
+            g = g if create_graph else new_tensor(g, node.backend)
+            totals.append((node, g if node.grad is None else node.grad + g))
+    for leaf, total in totals:
+        leaf.grad = total
+    for leaf, _ in totals:
+        if leaf.extra:
+            for hook in list(leaf.extra.get("after", {}).values()):
+                hook()
+
+
+@method
+def _backward_of(tensor: Tensor, gradient: Any, retain_graph: bool | None, create_graph: bool, inputs: Any) -> None:
+    backward([tensor], None if gradient is None else [gradient], retain_graph, create_graph, None, inputs)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of `outputs`, each times its entry of `grad_outputs`, with respect to `inputs`.
+
+    Args and errors are those of `backward`; besides:
+        allow_unused: give None for an input that the outputs do not depend on, instead of raising RuntimeError.
+        materialize_grads: give zeros for it.
+
+    Raises:
+        NotImplementedError: `is_grads_batched`, which needs vmap.
+    """
+    if is_grads_batched:
+        raise NotImplementedError(
+            "is_grads_batched needs vmap, which polygrad does not have yet; loop over grad_outputs"
+        )
+    ys, xs = _listed(outputs), _listed(inputs)
+    allow_unused = materialize_grads if allow_unused is None else allow_unused
+    for x in xs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"inputs must be Tensors, got {type(x).__name__}")
+        if x._node is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    retain = create_graph if retain_graph is None else retain_graph
+    with using_mode(grad=create_graph):
+        found = reverse(
+            _seeds(ys, grad_outputs, create_graph), [x._node for x in xs], retain=retain, record=create_graph
+        )
+        results: list[Tensor | None] = []
+        for i, x in enumerate(xs):
+            g = found.get(x._node)
+            if g is not None:
+                results.append(g if create_graph else new_tensor(g, x._backend))
+            elif materialize_grads:
+                results.append(x._backend.tensors.zeros_like(x))
+            elif allow_unused:
+                results.append(None)
+            else:
+                raise RuntimeError(
+                    f"One of the differentiated Tensors appears to not have been used in the graph (inputs[{i}] of shape {x.shape}). "
+                    "Set allow_unused=True if this is the desired behavior."
+                )
+    return tuple(results)

@@ -1,0 +1,99 @@
+"""Grad modes: whether ops are recorded, per thread and per async task; each is a context manager and a decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from polygrad.core.tensor import current_mode, using_mode
+
+__all__ = [
+    "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+
+class _GradMode(using_mode):
+    """A mode change that also decorates functions."""
+
+    __slots__ = ()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        changes = self.changes
+
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with using_mode(**changes):
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_GradMode):
+    """Record nothing: `with no_grad():` or `@no_grad()`. Results do not require grad."""
+
+    __slots__ = ()
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        made = object.__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+    def __init__(self, function: Callable[..., Any] | None = None):
+        super().__init__(grad=False)
+
+
+class enable_grad(no_grad):
+    """Record again, inside `no_grad`."""
+
+    __slots__ = ()
+
+    def __init__(self, function: Callable[..., Any] | None = None):
+        using_mode.__init__(self, grad=True)
+
+
+class set_grad_enabled(_GradMode):
+    """Record or not, from here on in this thread or task; as a context manager, until the block ends."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool):
+        super().__init__(grad=bool(mode))
+        self.__enter__()
+
+    def __enter__(self) -> set_grad_enabled:
+        if not self.tokens:
+            super().__enter__()
+        return self
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        self.__exit__()
+        return super().__call__(function)
+
+
+class inference_mode(_GradMode):
+    """Record nothing, as in `no_grad`; `inference_mode(False)` changes nothing."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool = True):
+        super().__init__(**({"grad": False, "inference": True} if mode else {}))
+
+
+def is_grad_enabled() -> bool:
+    """True when ops are recorded in this context."""
+    mode = current_mode()
+    return mode is None or mode.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """True inside `inference_mode`."""
+    mode = current_mode()
+    return mode is not None and mode.inference
