@@ -1,0 +1,52 @@
+"""JAX: XLA on CPU, GPU and TPU."""
+
+from typing import Any
+
+import jax
+import jax.numpy as xp
+
+from polygrad.core import Backend
+
+__all__ = ["backend"]
+
+# float64 and int64 exist only with this switch, and it must be set before the first array is made. polygrad names the
+# dtype of everything it creates, so float32 stays the default.
+jax.config.update("jax_enable_x64", True)
+
+
+def at_set(x: Any, value: Any, /, *, key: Any) -> Any:
+    """A copy of x with x[key] = value."""
+    return x.at[key].set(value)
+
+
+def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
+    """A copy of x with x[key] += value, repeated indices adding up."""
+    return x.at[key].add(value)
+
+
+def getitem(x: Any, /, *, key: Any) -> Any:
+    """x[key], negative steps included."""
+    return x[key]
+
+
+def devices() -> list[Any]:
+    """Every device that XLA sees."""
+    return jax.devices()
+
+
+def info() -> dict[str, Any]:
+    """Versions and devices, for `polygrad.show_config`."""
+    return {"jax": jax.__version__, "platform": jax.default_backend(), "devices": [str(d) for d in jax.devices()]}
+
+
+backend = Backend(
+    "jax",
+    xp,
+    devices=devices,
+    jit=jax.jit,
+    synchronize=jax.block_until_ready,
+    info=info,
+    at_set=at_set,
+    at_add=at_add,
+    getitem=getitem,
+)

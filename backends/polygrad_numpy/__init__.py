@@ -1,0 +1,55 @@
+"""NumPy: arrays on the host, and the exchange format between libraries."""
+
+import operator
+import sys
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from polygrad.core import Backend
+
+__all__ = ["backend"]
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """Any library's array as an ndarray, sharing memory where the library lends it."""
+    if isinstance(array, np.ndarray):
+        return array
+    try:
+        return np.from_dlpack(array)
+    except (AttributeError, TypeError, RuntimeError, BufferError, ValueError):
+        return np.asarray(array)
+
+
+def owned(array: Any, count: int) -> bool:
+    """True for a writable ndarray with its own memory and at most `count` references, the caller's included."""
+    return (
+        type(array) is np.ndarray and array.base is None and array.flags.writeable and sys.getrefcount(array) <= count
+    )
+
+
+def getitem(x: Any, /, *, key: Any) -> Any:
+    """x[key] for every form of key."""
+    return x[key]
+
+
+def info() -> dict[str, Any]:
+    """Versions, for `polygrad.show_config`."""
+    return {"numpy": np.__version__}
+
+
+# The operators are 10 times faster than the ufuncs on NumPy's 0-d results and equal to them on arrays.
+backend = Backend(
+    "numpy",
+    xp,
+    to_numpy=to_numpy,
+    owned=owned,
+    info=info,
+    add=operator.add,
+    subtract=operator.sub,
+    multiply=operator.mul,
+    divide=operator.truediv,
+    negative=operator.neg,
+    getitem=getitem,
+)

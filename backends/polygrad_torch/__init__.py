@@ -1,0 +1,75 @@
+"""PyTorch: its kernels without its autograd."""
+
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+
+from polygrad.core import Backend
+
+__all__ = ["backend"]
+
+
+def to_numpy(array: torch.Tensor) -> Any:
+    """The values as an ndarray on the host (bfloat16, which NumPy lacks, as float32)."""
+    array = array.detach().resolve_conj().resolve_neg().cpu()
+    return (array.float() if array.dtype is torch.bfloat16 else array).numpy()
+
+
+def at_set(x: torch.Tensor, value: Any, /, *, key: Any) -> Any:
+    """A copy of x with x[key] = value; declines negative steps, which torch's keys lack."""
+    if _turns(key):
+        return NotImplemented
+    y = x.clone()
+    y[key] = value
+    return y
+
+
+def at_add(x: torch.Tensor, value: Any, /, *, key: Any) -> Any:
+    """A copy of x with x[key] += value, repeated indices adding up."""
+    if _turns(key):
+        return NotImplemented
+    parts = key if isinstance(key, tuple) else (key,)
+    y = x.clone()
+    if not any(isinstance(k, torch.Tensor) for k in parts):
+        y[key] += value
+        return y
+    if all(isinstance(k, torch.Tensor) for k in parts):
+        return y.index_put_(parts, torch.as_tensor(value, dtype=x.dtype, device=x.device), accumulate=True)
+    places = torch.arange(x.numel(), device=x.device).reshape(x.shape)[key]
+    added = torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(places.shape)
+    return y.reshape(-1).index_add_(0, places.reshape(-1), added.reshape(-1)).reshape(x.shape)
+
+
+def _turns(key: Any) -> bool:
+    parts = key if isinstance(key, tuple) else (key,)
+    return any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in parts)
+
+
+def devices() -> list[torch.device]:
+    """The processor, and every CUDA device that is here."""
+    return [torch.device("cpu"), *(torch.device("cuda", i) for i in range(torch.cuda.device_count()))]
+
+
+def synchronize(array: torch.Tensor) -> torch.Tensor:
+    """Wait for an array on a GPU."""
+    if array.is_cuda:
+        torch.cuda.synchronize(array.device)
+    return array
+
+
+def info() -> dict[str, Any]:
+    """Versions, threads and devices, for `polygrad.show_config`."""
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "devices": [str(d) for d in devices()]}
+
+
+backend = Backend(
+    "torch",
+    xp,
+    to_numpy=to_numpy,
+    devices=devices,
+    synchronize=synchronize,
+    info=info,
+    at_set=at_set,
+    at_add=at_add,
+)
