@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import array_api_compat
@@ -304,7 +305,8 @@ _context: ContextVar[Backend | None] = ContextVar("polygrad backend", default=No
 _process: list[Backend] = []  # the one set by set_backend or POLYGRAD_BACKEND, once known
 
 
-def _entry_points() -> dict[str, metadata.EntryPoint]:
+def _entry_points() -> dict[str, Any]:
+    metadata = import_module("importlib.metadata")  # only here: it costs as much as all of polygrad's own import
     return {e.name: e for e in metadata.entry_points(group=GROUP)}
 
 
@@ -333,13 +335,24 @@ def get_backend(name: str | Backend | None = None) -> Backend:
 def _load(name: str, origin: str) -> Backend:
     if name in _loaded:
         return _loaded[name]
-    entry = _entry_points().get(name)
+    known = _adapter(name) is not None
     try:
-        backend = entry.load() if entry else _wrap(name)
+        if known:
+            backend = import_module(_adapter(name) or "").backend
+        else:
+            entry = _entry_points().get(name)
+            known = entry is not None
+            backend = entry.load() if entry else _wrap(name)
     except (ImportError, RuntimeError) as error:
-        raise BackendNotAvailable(_explain(name, origin, entry is not None, error)) from error
+        raise BackendNotAvailable(_explain(name, origin, known, error)) from error
     _loaded[name] = backend
     return backend.ready()
+
+
+def _adapter(name: str) -> str | None:
+    """The package `polygrad_<name>` where it is installed: adapters of that name are found without reading entry points."""
+    package = f"polygrad_{name}"
+    return package if name.isidentifier() and find_spec(package) is not None else None
 
 
 def _wrap(name: str) -> Backend:

@@ -105,6 +105,7 @@ def reverse(
     found: dict[Any, Any] = {}
     cotangents = dict(seeds)
     take = cotangents.pop
+    real = None  # the real dtype met last: almost every node of a graph has the same one
     while order:
         n = order.pop()
         g = take(n, None)
@@ -135,20 +136,25 @@ def reverse(
             xp, seen = n.backend.tensors, Lifted(n)
         else:
             xp, seen = n.backend.arrays, n
-        if type(g) is list:
-            g = _complete(xp, n, g, record)
-        if op.variadic:
-            contributions = zip(edges, op.pulls[0].apply(xp, g, seen), strict=True)
+        dtype = n.dtype
+        if dtype is not real and op.pointwise and n.backend.dtypes[dtype].is_floating_point:
+            real = dtype
+        if dtype is real and op.pointwise:
+            # In a real pointwise op a pull has the result's shape and dtype, so the array itself need not be asked.
+            shape = n.shape
+            for e, pull in zip(edges, op.real_pulls, strict=True):
+                if e is None or (wanted is not None and e not in wanted):
+                    continue
+                d = pull(xp, g, seen)
+                if e.shape != shape or e.dtype is not dtype:
+                    d = fit(xp, d, e, d._array if record else d, record)
+                old = take(e, None)
+                cotangents[e] = d if old is None else old + d
         else:
-            contributions = _pull(xp, g, n, seen, wanted)
-        for e, d in contributions:
-            if e is None or (wanted is not None and e not in wanted):
-                continue
-            raw = d._array if record else d
-            if raw.shape != e.shape or raw.dtype != e.dtype:
-                d = fit(xp, d, e, raw, record)
-            old = cotangents.get(e)
-            cotangents[e] = d if old is None else old + d
+            for e, d in _pull(xp, g, n, seen, wanted, record):
+                d = fit(xp, d, e, d._array if record else d, record)
+                old = take(e, None)
+                cotangents[e] = d if old is None else old + d
         if not retain and (kept or n.y is not None):
             n.kept, n.y = FREED, None
     if targets is None:
@@ -159,8 +165,14 @@ def reverse(
     return found
 
 
-def _pull(xp: Any, g: Any, n: Node, seen: Any, wanted: Any) -> list[tuple[Any, Any]]:
+def _pull(xp: Any, g: Any, n: Node, seen: Any, wanted: Any, record: bool) -> list[tuple[Any, Any]]:
+    """The cotangents that one node of any kind passes to its operands, with the edges they go along."""
     op = n.op
+    if type(g) is list:
+        g = _complete(xp, n, g, record)
+    if op.variadic:
+        contributions = zip(n.edges, op.pulls[0].apply(xp, g, seen), strict=True)
+        return [(e, d) for e, d in contributions if e is not None and (wanted is None or e in wanted)]
     out = []
     for i, e in enumerate(n.edges):
         if e is not None and (wanted is None or e in wanted):

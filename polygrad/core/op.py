@@ -155,6 +155,8 @@ class Op:
             complex_pulls.append(complex_pull)
             pushes.append(push)
         self.pulls, self.pulls_complex, self.pushes = tuple(pulls), tuple(complex_pulls), tuple(pushes)
+        self.pointwise = self.kind == "pointwise"
+        self.real_pulls = tuple(None if r is None else r.apply for r in pulls)
         pairs = [[r for r in pair if r is not None] for pair in zip(pulls, pushes, strict=True)]
         # keeps[i]: the operands that must be kept when operand i is differentiated
         self.keeps = tuple(frozenset().union(*(r.operands for r in pair)) for pair in pairs)
