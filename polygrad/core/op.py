@@ -112,7 +112,7 @@ class Op:
         self.signature = _signature(parameters)
         self.domain = options.get("domain")
         self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
-        self.node_name = f"{options.get('torch') or _camel(self.name)}Backward0"
+        self.node_name = f"{options.get('node') or _camel(self.name)}Backward0"
         unknown = set(rules) - set(self.operands)
         if unknown:
             raise TypeError(
@@ -580,7 +580,7 @@ def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, A
     return decorate
 
 
-_OPTIONS = ("domain", "cases", "torch", "name", "promote")
+_OPTIONS = ("domain", "cases", "node", "name", "promote")
 
 
 def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -596,7 +596,7 @@ def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any
 
     Args:
         dtypes: the category of data types; integers given to a floating op become the default float.
-        keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `torch` (PyTorch's name
+        keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `node` (PyTorch's name
             for the node) and `name` (where it differs from the function's).
     """
     return _declare("pointwise", *_reorder(keywords, dtypes))

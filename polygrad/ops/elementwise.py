@@ -22,12 +22,12 @@ def add(x1, x2, /):
     """Sum, element by element."""
 
 
-@pointwise(x1=1, x2=-1, dtypes="numeric", torch="Sub", cases=[((3, 4), (3, 4)), ((2, 1), (3,))])
+@pointwise(x1=1, x2=-1, dtypes="numeric", node="Sub", cases=[((3, 4), (3, 4)), ((2, 1), (3,))])
 def subtract(x1, x2, /):
     """Difference, element by element."""
 
 
-@pointwise(x1=lambda x2: x2, x2=lambda x1: x1, dtypes="numeric", torch="Mul", cases=[((3, 4), (3, 4)), ((3, 1), (4,))])
+@pointwise(x1=lambda x2: x2, x2=lambda x1: x1, dtypes="numeric", node="Mul", cases=[((3, 4), (3, 4)), ((3, 1), (4,))])
 def multiply(x1, x2, /):
     """Product, element by element."""
 
@@ -35,7 +35,7 @@ def multiply(x1, x2, /):
 @pointwise(
     x1=lambda x2: 1 / x2,
     x2=lambda y, x2: -y / x2,
-    torch="Div",
+    node="Div",
     domain=(0.5, 2.0),
     cases=[((3, 4), (3, 4)), ((3, 4), (4,))],
 )
@@ -85,7 +85,7 @@ def remainder(x1, x2, /):
     """x1 - floor(x1 / x2) * x2, which has the sign of x2."""
 
 
-@pointwise(x=-1, dtypes="numeric", torch="Neg")
+@pointwise(x=-1, dtypes="numeric", node="Neg")
 def negative(x, /):
     """Minus x."""
 
@@ -327,7 +327,7 @@ def _at_high(xp, g, x, low, high):
     high=_at_high,
     dtypes="real",
     cases=[((3, 4), -0.5, 0.7), ((3, 4), (4,), None)],
-    torch="Clamp",
+    node="Clamp",
 )
 def limit(xp, x, low=None, high=None, /):
     """x limited to [low, high]; on a limit the gradient is x's."""

@@ -70,7 +70,7 @@ def _expanded(key: tuple[Any, ...], ndim: int) -> list[Any]:
     x=lambda xp, g, x_shape, key: _placed(xp, g, x_shape, key),
     dtypes="any",
     promote=(),
-    torch="Index",
+    node="Index",
     cases=[
         case((3, 4), key=1),
         case((3, 4), key=(slice(None, None, 2), None, -1)),
@@ -109,7 +109,7 @@ def _placed(xp, t, x_shape, key):
     x=(lambda g: g, lambda t: t),
     value=(lambda xp, g, key: xp.getitem(g, key=key), _placed),
     dtypes="any",
-    torch="IndexPut",
+    node="IndexPut",
     cases=[
         case((3, 4), (2, 4), key=(slice(0, 2),)),
         case((3, 4), (3,), key=(slice(None), -1)),
@@ -133,7 +133,7 @@ def at_add(xp, x, value, /, *, key):
         lambda xp, t, x_shape, key: xp.at_set(xp.zeros(x_shape, dtype=t.dtype, device=xp.device(t)), t, key=key),
     ),
     dtypes="any",
-    torch="CopySlices",
+    node="CopySlices",
     cases=[case((3, 4), (4,), key=1), case((3, 4), (3, 2), key=(slice(None), slice(None, None, -2)))],
 )
 def at_set(xp, x, value, /, *, key):
@@ -357,7 +357,7 @@ def _at(axis, ndim, index):
         key=_at(0 if axis is None else axis, len(x_shape), indices),
     ),
     dtypes="any",
-    torch="IndexSelect",
+    node="IndexSelect",
     cases=[case((5,), ints((3,), 0, 5)), case((3, 4), ints((6,), 0, 4), axis=1)],
 )
 def take(x, indices, /, *, axis=None):
@@ -388,7 +388,7 @@ def _full_along(xp, indices, shape, axis):
 @linear(
     x=lambda xp, g, x_shape, indices, axis: xp.put_along_axis_add(g, indices, shape=x_shape, axis=axis),
     dtypes="any",
-    torch="Gather",
+    node="Gather",
     cases=[case((3, 4), ints((3, 2), 0, 4)), case((3, 4), ints((5, 4), 0, 3), axis=0)],
 )
 def take_along_axis(x, indices, /, *, axis=-1):
@@ -398,7 +398,7 @@ def take_along_axis(x, indices, /, *, axis=-1):
 @linear(
     x=lambda xp, g, indices, axis: xp.take_along_axis(g, indices, axis=axis),
     dtypes="any",
-    torch="ScatterAdd",
+    node="ScatterAdd",
     cases=[case((3, 2), ints((3, 2), 0, 4), shape=(3, 4), axis=-1)],
 )
 def put_along_axis_add(xp, x, indices, /, *, shape, axis):

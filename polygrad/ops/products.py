@@ -55,7 +55,7 @@ def _count(shape):
 @linear(
     x1=_from_left,
     x2=_from_right,
-    torch="Mm",
+    node="Mm",
     cases=[((3, 4), (4, 2)), ((5, 3, 4), (4, 2)), ((5, 3, 4), (5, 4, 2)), ((4,), (4, 2)), ((3, 4), (4,)), ((4,), (4,))],
 )
 def matmul(x1, x2, /):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polygrad.core import as_dtype, case, composite, general, linear
 
 
-@general(x=(lambda g: g, lambda t: t), dtypes="any", promote=(), torch="ToCopy")
+@general(x=(lambda g: g, lambda t: t), dtypes="any", promote=(), node="ToCopy")
 def cast(xp, x, /, *, dtype):
     """x in another data type."""
     return xp.library.astype(x, dtype, copy=False)
@@ -23,19 +23,19 @@ def astype(xp, x, dtype, /, *, copy=True, device=None):
     return x if device is None else xp.to_device(x, device=device)
 
 
-@general(x=(lambda g: g, lambda t: t), dtypes="any", promote=(), torch="Clone", cases=[((3, 4),)])
+@general(x=(lambda g: g, lambda t: t), dtypes="any", promote=(), node="Clone", cases=[((3, 4),)])
 def clone(xp, x, /):
     """The same value as a tensor of its own."""
     return x
 
 
-@linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", torch="View", cases=[case((3, 4), shape=(2, 6))])
+@linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", node="View", cases=[case((3, 4), shape=(2, 6))])
 def reshape(x, /, shape, *, copy=None):
     """The same elements in another shape; one size may be -1."""
 
 
 # The engine sums a cotangent down to the operand's shape, which is all that broadcasting needs.
-@linear(x=lambda g: g, dtypes="any", torch="Expand", cases=[case((3, 1), shape=(2, 3, 4)), case((), shape=(2,))])
+@linear(x=lambda g: g, dtypes="any", node="Expand", cases=[case((3, 1), shape=(2, 3, 4)), case((), shape=(2,))])
 def broadcast_to(x, /, shape):
     """x repeated along new axes and axes of size one."""
 
@@ -49,19 +49,19 @@ def _inverse(axes):
 @linear(
     x=lambda xp, g, axes: xp.permute_dims(g, _inverse(axes)),
     dtypes="any",
-    torch="Permute",
+    node="Permute",
     cases=[case((2, 3, 4), axes=(2, 0, 1))],
 )
 def permute_dims(x, /, axes):
     """The axes in another order."""
 
 
-@linear(x=lambda xp, g: xp.matrix_transpose(g), dtypes="any", torch="Transpose", cases=[((3, 4),), ((2, 3, 4),)])
+@linear(x=lambda xp, g: xp.matrix_transpose(g), dtypes="any", node="Transpose", cases=[((3, 4),), ((2, 3, 4),)])
 def matrix_transpose(x, /):
     """The last two axes exchanged."""
 
 
-@linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", torch="Unsqueeze", cases=[case((3, 4), axis=1)])
+@linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", node="Unsqueeze", cases=[case((3, 4), axis=1)])
 def expand_dims(x, /, *, axis=0):
     """A new axis of size one at `axis`."""
 
@@ -121,7 +121,7 @@ def _pieces(xp, g, arrays_shape, axis):
 @linear(
     arrays=_pieces,
     dtypes="any",
-    torch="Cat",
+    node="Cat",
     cases=[case((2, 3), (4, 3)), case((2, 3), (2, 1), axis=-1), case((2, 3), (4,), axis=None)],
 )
 def concat(arrays, /, *, axis=0):
@@ -140,7 +140,7 @@ def stack(arrays, /, *, axis=0):
 @general(
     x=(lambda xp, g, axis: xp.stack(list(g), axis=axis), lambda xp, t, axis: xp.unstack(t, axis=axis)),
     dtypes="any",
-    torch="Unbind",
+    node="Unbind",
     cases=[((3, 4),), case((3, 4), axis=1)],
 )
 def unstack(x, /, *, axis=0):
