@@ -1,0 +1,160 @@
+"""One process for each framework, run in turn, round after round, so that all see the same machine.
+
+A workload script calls `compare(workload, builders, argv)`: `builders[name](**options)` returns a function that does one
+synchronous step. The first name is what the others are compared with. A line of JSON is printed for each framework, then a
+table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["compare"]
+
+THREADS = os.environ.get("BENCH_THREADS", "2")
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, THREADS)
+
+
+def compare(
+    workload: str,
+    builders: dict[str, Callable[..., Callable[[], Any]]],
+    variants: list[dict[str, Any]],
+    per: int = 1,
+    unit: str = "ms",
+) -> list[dict[str, Any]]:
+    """Time every builder on every variant; returns and prints the records.
+
+    Args:
+        workload: its name in the output.
+        builders: framework name -> function of the variant's options that returns one step.
+        variants: the options of each table row.
+        per: how many operations a step holds; the figures are divided by it.
+        unit: "ms", "us" or "ns".
+    """
+    parser = argparse.ArgumentParser(description=f"{workload}: time a step beside the peers")
+    parser.add_argument("--only", help="comma-separated frameworks; the first is the base of the ratios")
+    parser.add_argument("--rounds", type=int, default=3, help="quiet rounds wanted for each framework")
+    parser.add_argument("--most-rounds", type=int, default=10, help="rounds at most, where the machine is busy")
+    parser.add_argument("--budget", type=float, default=0.5, help="seconds of samples a round")
+    parser.add_argument("--json", help="also write the records to this file")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--variant", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        _work(builders[args.worker], variants[args.variant], args.budget)
+        return []
+    names = args.only.split(",") if args.only else list(builders)
+    scale = {"ms": 1e3, "us": 1e6, "ns": 1e9}[unit] / per
+    records = []
+    for index, variant in enumerate(variants):
+        times = _rounds(names, index, args)
+        base = times.get(names[0], {}).get("seconds")
+        for name in names:
+            found = times[name]
+            record = {"workload": workload, **variant, "framework": name, **found}
+            if "seconds" in found:
+                record[unit] = round(found["seconds"] * scale, 3)
+                record["ratio"] = round(found["seconds"] / base, 3) if base else None
+                del record["seconds"]
+            records.append(record)
+            print(json.dumps(record), flush=True)
+    _table(records, unit)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(records, file, indent=1)
+    return records
+
+
+def _rounds(names: list[str], variant: int, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    workers = {}
+    for name in names:
+        command = [
+            sys.executable,
+            sys.argv[0],
+            "--worker",
+            name,
+            "--variant",
+            str(variant),
+            "--budget",
+            str(args.budget),
+        ]
+        workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    samples: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+    errors: dict[str, str] = {}
+    for number in range(args.most_rounds):
+        waiting = [n for n in names if n not in errors and _quiet(samples[n]) < args.rounds]
+        if not waiting:
+            break
+        if number >= args.rounds:
+            time.sleep(0.5)
+        for name in waiting:
+            worker = workers[name]
+            assert worker.stdin and worker.stdout
+            try:
+                worker.stdin.write("go\n")
+                worker.stdin.flush()
+            except BrokenPipeError:
+                pass
+            line = worker.stdout.readline()
+            answer = json.loads(line) if line else {"error": "the process died"}
+            if "error" in answer:
+                errors[name] = answer["error"]
+            else:
+                samples[name].append((answer["waited"], answer["seconds"], answer["rss"]))
+    for worker in workers.values():
+        assert worker.stdin
+        worker.stdin.close()
+        worker.wait()
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name in errors:
+            found[name] = {"error": errors[name]}
+            continue
+        kept = sorted(samples[name])[: args.rounds]
+        middle = sorted(kept, key=lambda s: s[1])[len(kept) // 2]
+        found[name] = {
+            "seconds": middle[1],
+            "waited": round(max(w for w, _, _ in kept), 3),
+            "peak_rss_mb": round(max(r for _, _, r in samples[name])),
+        }
+    return found
+
+
+def _quiet(samples: list[tuple[float, float, float]]) -> int:
+    return sum(w < 0.05 for w, _, _ in samples)
+
+
+def _work(builder: Callable[..., Callable[[], Any]], options: dict[str, Any], budget: float) -> None:
+    """Serve one framework: a sample for each line read, on a pipe that the framework's own prints cannot reach."""
+    from quiet import measure, peak_rss_mb
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    step = None
+    for _ in sys.stdin:
+        try:
+            step = step or builder(**options)
+            seconds, waited = measure(step, budget)
+            answer = {"seconds": seconds, "waited": waited, "rss": peak_rss_mb()}
+        except Exception as error:  # a peer that is missing or fails is a row of the table, not the end of the run
+            answer = {"error": f"{type(error).__name__}: {str(error)[:160]}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _table(records: list[dict[str, Any]], unit: str) -> None:
+    keys = [
+        k for k in records[0] if k not in ("workload", "framework", unit, "ratio", "waited", "peak_rss_mb", "error")
+    ]
+    columns = [*keys, "framework", unit, "ratio", "peak_rss_mb"]
+    rows = [[str(r.get(c, r.get("error", "") if c == unit else "")) for c in columns] for r in records]
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, *rows]:
+        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
