@@ -94,6 +94,7 @@ class Declared:
         self.public: Any = None
 
     def add_op(self, op: Any) -> None:
+        """Enter an op under its name; TypeError if there is one."""
         if op.name in self.ops:
             raise TypeError(f"op {op.name!r} is declared twice")
         self.ops[op.name] = op
@@ -101,6 +102,7 @@ class Declared:
             backend.install(op)
 
     def add_creation(self, name: str, function: Callable[..., Any]) -> None:
+        """Enter a creation function; its first argument is the backend."""
         self.creation[name] = function
         for backend in self.live:
             assign(backend.tensors, name, partial(function, backend))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from polygrad.core import Backend, DType, Tensor, as_dtype, backend_of, creation, get_backend, method, new_tensor
+from polygrad.core.backend import DEFAULT
 from polygrad.core.dtype import CATEGORIES, default_for, promote
 
 
@@ -68,7 +69,7 @@ def asarray(backend, obj, /, *, dtype=None, device=None, copy=None, requires_gra
         wanted = None if dtype is None else as_dtype(dtype)
         return _made(backend.asarray(obj, wanted, device, copy=True if copy is None else copy), backend, requires_grad)
     if hasattr(obj, "__array__") or (hasattr(obj, "__buffer__") or isinstance(obj, memoryview | bytearray)):
-        host = get_backend("numpy")
+        host = get_backend(DEFAULT)
         return asarray.__wrapped__(
             backend, host.xp.asarray(obj), dtype=dtype, device=device, requires_grad=requires_grad
         )
