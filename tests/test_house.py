@@ -134,7 +134,7 @@ LATE = {}
 GETATTR = {"polygrad/nn/module.py"}
 # Files that import by a name that is known at run time only.
 DYNAMIC = {"polygrad/core/backend.py"}
-LINES = 700
+LINES = 750
 
 
 # ------------------------------------------------------------------------------------------------------------- arrows
@@ -153,7 +153,7 @@ def arrows_that_point_up(path):
         if top == "polygrad":
             if HEIGHT[rest.partition(".")[0] or "__init__"] > height:
                 yield f"{place(path, node)} imports {target}"
-        elif top in sys.stdlib_module_names or (top == "array_api_compat" and height == HEIGHT["core"]):
+        elif top in sys.stdlib_module_names or (top == "array_api_compat" and height in (HEIGHT["core"], HEIGHT["ops"])):
             continue
         elif not (top in EXTRAS and inside_function(node)):
             yield f"{place(path, node)} imports {target}"
@@ -385,7 +385,7 @@ def undocumented(path):
             isinstance(owner, ast.ClassDef) and (owner.name.startswith("_") or node.name == "forward")
         ):
             continue
-        if any(getattr(d, "attr", getattr(d, "id", "")) in ("setter", "overload") for d in node.decorator_list):
+        if any(getattr(d, "attr", getattr(d, "id", "")) in ("setter", "deleter", "overload") for d in node.decorator_list):
             continue
         if not ast.get_docstring(node):
             yield f"{place(path, node)} {node.name}"
