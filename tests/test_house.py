@@ -126,6 +126,7 @@ SPELLINGS = {
 }
 STRINGS = {
     ("polygrad/core/backend.py", "numpy"): "the default backend's name",
+    ("polygrad/__main__.py", "names, such as numpy or jax"): "what the command line's help says",
 }
 # Third-party packages that a file above the core may import, inside a function, as an optional extra.
 EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors"}
@@ -133,8 +134,11 @@ EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors"}
 LATE = {}
 # Files that may define `__getattr__`: a Module finds its parameters, buffers and children in three dictionaries.
 GETATTR = {"polygrad/nn/module.py"}
-# Files that import by a name that is known at run time only.
-DYNAMIC = {"polygrad/core/backend.py"}
+# Files that import by a name that is known at run time only, with the reason.
+DYNAMIC = {
+    "polygrad/core/backend.py": "any Array API module is a backend",
+    "polygrad/__main__.py": "the conformance suite stands above, and is loaded when the command asks for it",
+}
 LINES = 750
 
 
