@@ -54,7 +54,7 @@ class Namespace(types.SimpleNamespace):
     def __init__(self, name: str):
         super().__init__(__name__=name)
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return id(self)
 
     def __eq__(self, other: object) -> bool:

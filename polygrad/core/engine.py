@@ -20,8 +20,8 @@ _serial = attrgetter("serial")
 
 def collect(roots: Any) -> list[Any]:
     """Every Node and Pick that the roots were computed from, oldest first."""
-    found = []
-    seen = set()
+    found: list[Any] = []
+    seen: set[Any] = set()
     stack = [r for r in roots if type(r) is not Leaf]
     pop, push, add, keep = stack.pop, stack.append, seen.add, found.append
     while stack:
@@ -60,11 +60,12 @@ class Lifted:
     """A node as a recorded walk sees it: what was kept, as tensors with their history."""
 
     __slots__ = ("y", "kept", "params", "shapes", "shape", "dtype")
+    y: Any
+    kept: Any
 
     def __init__(self, n: Node):
         backend = n.backend
         self.params, self.shapes, self.shape, self.dtype = n.params, n.shapes, n.shape, n.dtype
-        self.kept: Any
         if n.op.variadic and n.kept:
             self.kept = ([_lift(a, e, backend) for a, e in zip(n.kept[0], n.edges, strict=True)],)
         else:

@@ -223,7 +223,8 @@ def _unary(op: Op) -> Callable[..., Any]:
         try:
             y = function(array)
         except Exception as error:
-            raise explained(error, op, (x,))
+            explain(error, op, (x,))
+            raise
         made = _new(Tensor)
         made._array, made._backend, made._extra = y, backend, None
         if node is None or rule is None or (mode is not None and not mode.grad):
@@ -282,7 +283,8 @@ def _binary(op: Op) -> Callable[..., Any]:
         try:
             y = function(a1, a2)
         except Exception as error:
-            raise explained(error, op, (x1, x2))
+            explain(error, op, (x1, x2))
+            raise
         made = _new(Tensor)
         made._array, made._backend, made._extra = y, backend, None
         if (node1 is None and node2 is None) or (mode is not None and not mode.grad):
@@ -381,7 +383,8 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         else:
             y = function(*arrays, **params)
     except Exception as error:
-        raise explained(error, op, operands)
+        explain(error, op, operands)
+        raise
     several = isinstance(y, tuple | list)
     if mode is None or mode.grad:
         pulls = op.pulls
@@ -551,20 +554,19 @@ def _into_category(op: Op, target: DType) -> DType:
     raise TypeError(f"{op.name}: expected {op.dtypes} data types, got {target}")
 
 
-def explained(error: Exception, op: Op, operands: tuple[Any, ...]) -> Exception:
-    """The library's error with a note saying which op met which operands; a mix of devices gets its own message."""
+def explain(error: Exception, op: Op, operands: tuple[Any, ...]) -> None:
+    """Note on a library's error which op met which operands; a mix of devices raises its own RuntimeError."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
     devices = {str(x.device) for x in tensors}
     if len(devices) > 1:
-        return RuntimeError(
+        raise RuntimeError(
             f"{op.name}: expected all tensors to be on the same device, found {' and '.join(sorted(devices))}; "
             "move one of them with x.to(device=...)"
-        ).with_traceback(error.__traceback__)
+        ) from error
     shown = ", ".join(f"{x.dtype.name}{list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:40] for x in operands)
     note = f"in polygrad.{op.name}({shown})"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
-    return error
 
 
 # ---------------------------------------------------------------------------------------------------------- declaration
@@ -696,7 +698,7 @@ def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any
     return decorate if function is None else decorate(function)
 
 
-def creation(function: Callable[..., Any]) -> Callable[..., Any]:
+def creation(function: Callable[..., Any]) -> Any:
     """Declare a function that makes tensors: its first parameter is the Backend.
 
     The public function serves the default backend; every backend's namespace gets it bound to that backend.
@@ -714,7 +716,7 @@ def creation(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def method(function: Callable[..., Any]) -> Callable[..., Any]:
+def method(function: Callable[..., Any]) -> Any:
     """Put a function where Tensor's methods find it."""
     assign(functions, function.__name__, function)
     return function

@@ -47,11 +47,12 @@ def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...],
         elif want == "y":
             getters.append(lambda xp, g, n: n.y)
         elif want in operands:
-            reads.add(operands.index(want))
-            getters.append(lambda xp, g, n, i=operands.index(want): n.kept[i])
+            at = operands.index(want)
+            reads.add(at)
+            getters.append(lambda xp, g, n, i=at: n.kept[i])
         elif want.endswith("_shape") and want[:-6] in operands:
-            shapes = True
-            getters.append(lambda xp, g, n, i=operands.index(want[:-6]): n.shapes[i])
+            shapes, at = True, operands.index(want[:-6])
+            getters.append(lambda xp, g, n, i=at: n.shapes[i])
         elif want in params:
             getters.append(lambda xp, g, n, key=want: n.params[key])
         else:

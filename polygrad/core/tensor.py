@@ -99,6 +99,18 @@ class Node:
         "__weakref__",
     )
 
+    op: Any
+    edges: tuple[Any, ...]
+    kept: Any
+    y: Any
+    params: dict[str, Any]
+    shapes: Any
+    backend: Backend
+    shape: Any
+    dtype: Any
+    serial: int
+    extra: dict[str, Any] | None
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
@@ -153,8 +165,8 @@ class Leaf:
     """Where the gradient of a tensor that the user made is gathered."""
 
     __slots__ = ("shape", "dtype", "grad", "serial", "extra", "backend", "__weakref__")
-    edges = ()
-    next_functions = ()
+    edges: tuple[Any, ...] = ()
+    next_functions: tuple[Any, ...] = ()
 
     def __init__(self, array: Any, backend: Backend):
         self.shape, self.dtype, self.backend = tuple(array.shape), array.dtype, backend
@@ -185,6 +197,10 @@ class Tensor(Methods):
     """
 
     __slots__ = ("_array", "_backend", "_node", "_extra", "__weakref__")
+    _array: Any
+    _backend: Backend
+    _node: Any
+    _extra: dict[str, Any] | None
     __array_ufunc__ = None  # a raw NumPy array on the left must leave the operator to us, not loop over elements
     __array_priority__ = 1000
 
@@ -506,7 +522,7 @@ class _Data(Tensor):
 
     def _put(self, array: Any, backend: Backend) -> None:
         self._array, self._backend = array, backend
-        self._extra["owner"]._put(array, backend)
+        self._extras()["owner"]._put(array, backend)
 
 
 OPERANDS.update((Tensor, _Data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.methods.operators import functions
+from polygrad.core.methods.spelling import Described
 
 if TYPE_CHECKING:
     from polygrad.core.tensor import Tensor
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ElementwiseMethods"]
 
 
-class ElementwiseMethods:
+class ElementwiseMethods(Described):
     """Methods that work element by element or pick elements, as PyTorch names them."""
 
     __slots__ = ()
@@ -152,6 +153,10 @@ class ElementwiseMethods:
     def negative(self) -> Tensor:
         """`polygrad.negative` of this tensor."""
         return functions.negative(self)
+
+    def positive(self) -> Tensor:
+        """`polygrad.positive` of this tensor."""
+        return functions.positive(self)
 
     def rsqrt(self) -> Tensor:
         """`polygrad.rsqrt` of this tensor."""
@@ -400,7 +405,7 @@ class ElementwiseMethods:
     @property
     def real(self) -> Tensor:
         """The real part."""
-        return functions.real(self) if self.dtype.is_complex else self
+        return functions.real(self) if self.dtype.is_complex else self  # type: ignore[return-value]
 
     @property
     def imag(self) -> Tensor:

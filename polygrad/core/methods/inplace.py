@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.methods.operators import Operators, functions
+from polygrad.core.methods.spelling import Described
 
 if TYPE_CHECKING:
     from polygrad.core.tensor import Tensor
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["InPlaceMethods"]
 
 
-class InPlaceMethods:
+class InPlaceMethods(Described):
     """Methods that put a new value into the box, as PyTorch names them."""
 
     __slots__ = ()
@@ -124,7 +125,7 @@ class InPlaceMethods:
 
     def lerp_(self, end: Any, weight: Any) -> Tensor:
         """In-place lerp."""
-        return functions.overwrite(self, self.lerp(end, weight))
+        return functions.overwrite(self, functions.add(self, functions.multiply(weight, functions.subtract(end, self))))
 
     def addcmul_(self, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
         """Add `value * tensor1 * tensor2` in place."""

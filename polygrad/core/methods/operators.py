@@ -11,6 +11,7 @@ import numbers
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.backend import Namespace, backend_of
+from polygrad.core.methods.spelling import Described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def _operate(function: Any, x1: Any, x2: Any, other: Any) -> Any:
     return function(x1, x2) if is_operand(other) else NotImplemented
 
 
-class Operators:
+class Operators(Described):
     """Python's operators on tensors."""
 
     __slots__ = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.dtype import as_dtype
 from polygrad.core.methods.operators import functions
-from polygrad.core.methods.spelling import sizes
+from polygrad.core.methods.spelling import Described, sizes
 
 if TYPE_CHECKING:
     from polygrad.core.tensor import Tensor
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["PlaceMethods"]
 
 
-class PlaceMethods:
+class PlaceMethods(Described):
     """Methods about data type, device, backend and gradient, as PyTorch names them."""
 
     __slots__ = ()
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: builtins.bool = False) -> Tensor:
         """The tensor in another dtype, on another device, or on another backend (by its name), differentiably."""
         return functions.to(self, *args, dtype=dtype, device=device, copy=copy)
 
@@ -95,15 +96,15 @@ class PlaceMethods:
         """This tensor: memory layout is the backend's business."""
         return self  # type: ignore[return-value]
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self) -> builtins.bool:
         """True: memory layout is the backend's business."""
         return True
 
-    def is_floating_point(self) -> bool:
+    def is_floating_point(self) -> builtins.bool:
         """True for real floating-point dtypes."""
         return self.dtype.is_floating_point
 
-    def is_complex(self) -> bool:
+    def is_complex(self) -> builtins.bool:
         """True for complex dtypes."""
         return self.dtype.is_complex
 
@@ -124,7 +125,11 @@ class PlaceMethods:
         return functions.new_tensor_like(self, data, dtype)
 
     def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Any = None,
+        retain_graph: builtins.bool | None = None,
+        create_graph: builtins.bool = False,
+        inputs: Any = None,
     ) -> None:
         """Add to `.grad` of every leaf the gradient of this tensor (of its product with `gradient` unless it is a scalar)."""
         functions._backward_of(self, gradient, retain_graph, create_graph, inputs)

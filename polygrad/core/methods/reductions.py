@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polygrad.core.methods.operators import Operators, functions
-from polygrad.core.methods.spelling import axes
+from polygrad.core.methods.spelling import Described, axes
 
 if TYPE_CHECKING:
     from polygrad.core.tensor import Tensor
@@ -20,7 +20,7 @@ class ValuesAndIndices(NamedTuple):
     indices: Any
 
 
-class ReductionMethods:
+class ReductionMethods(Described):
     """Methods that reduce, scan or order, as PyTorch names them."""
 
     __slots__ = ()

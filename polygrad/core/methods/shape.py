@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.methods.operators import functions
-from polygrad.core.methods.spelling import axes, sizes
+from polygrad.core.methods.spelling import Described, axes, sizes
 
 if TYPE_CHECKING:
     from polygrad.core.tensor import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ShapeMethods"]
 
 
-class ShapeMethods:
+class ShapeMethods(Described):
     """Methods about shape, as PyTorch names them."""
 
     __slots__ = ()
@@ -118,7 +118,7 @@ class ShapeMethods:
 
     def t(self) -> Tensor:
         """The transpose of a tensor of at most two axes."""
-        return functions.matrix_transpose(self) if self.ndim == 2 else self
+        return functions.matrix_transpose(self) if self.ndim == 2 else self  # type: ignore[return-value]
 
     def permute(self, *dims: Any) -> Tensor:
         """The axes in another order."""
@@ -128,9 +128,9 @@ class ShapeMethods:
         """Axes moved to other positions."""
         return functions.moveaxis(self, source, destination)
 
-    def expand(self, *sizes: Any) -> Tensor:
-        """Axes of size one repeated to `sizes`; -1 keeps a size."""
-        return functions.expand(self, sizes(sizes))
+    def expand(self, *size: Any) -> Tensor:
+        """Axes of size one repeated to `size`; -1 keeps a size."""
+        return functions.expand(self, sizes(size))
 
     def expand_as(self, other: Tensor) -> Tensor:
         """Broadcast to the shape of `other`."""

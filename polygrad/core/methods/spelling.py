@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["axes", "sizes"]
+if TYPE_CHECKING:
+    from polygrad.core.dtype import DType
+
+__all__ = ["Described", "axes", "sizes"]
+
+
+class Described:
+    """What every method file may ask of the tensor."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """Sizes of the axes."""
+
+        @property
+        def ndim(self) -> int:
+            """Number of axes."""
+
+        @property
+        def dtype(self) -> DType:
+            """The data type."""
 
 
 def axes(dim: Any) -> Any:
