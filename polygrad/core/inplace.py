@@ -6,10 +6,12 @@ library writes into the same buffer, so that the new value costs no new memory.
 
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import Any
 
 from polygrad.core.backend import Backend, backend_of, declared
+from polygrad.core.methods import functions
 from polygrad.core.op import method
 from polygrad.core.tensor import Leaf, Tensor, current_mode, new_tensor
 
@@ -84,6 +86,28 @@ def _plain(value: Any, x: Tensor) -> Any:
         fits = len(shape) <= len(mine) and all(a in (1, b) for a, b in zip(shape[::-1], mine[::-1], strict=False))
         return array if fits and array.dtype == x._array.dtype else None
     return None
+
+
+@method
+def refill(x: Tensor, value: Any) -> Tensor:
+    """Put `value`, broadcast and cast, into the box; what was there gets zero gradient, and `x` requires grad as before.
+
+    Raises:
+        RuntimeError: `x` is a leaf that requires grad; `value` does not broadcast to it.
+        TypeError: `value` is complex and `x` is not.
+    """
+    check_writable(x)
+    if isinstance(value, complex) and not x.dtype.is_complex:
+        raise TypeError(f"cannot put the complex number {value} into a {x.dtype} tensor")
+    if isinstance(value, numbers.Number):
+        value = functions.new_full(x, x.shape, value, None)
+    elif not isinstance(value, Tensor):
+        dtype = None if backend_of(value) else x.dtype
+        value = x._backend.tensors.asarray(value, dtype=dtype, device=x.device)
+    if recording() and x._node is not None:
+        functions.assign_index(x, Ellipsis, value)
+        return x
+    return overwrite(x, value if value.dtype is x.dtype else functions.astype(value, x.dtype))
 
 
 @method

@@ -393,6 +393,8 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         else:
             edges = [e if e is not None and pulls[i] is not None else None for i, e in enumerate(edges)]
             recorded = any(e is not None for e in edges)
+        if recorded and not several:  # a cast to integers ends the graph
+            recorded = backend.dtypes[y.dtype] in CATEGORIES["floating"]
     else:
         recorded = False
     if not recorded:

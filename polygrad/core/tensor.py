@@ -427,8 +427,14 @@ class Tensor(Methods):
         return self._array
 
     def numpy(self) -> Any:
-        """The values as a NumPy array (read-only where memory is shared). Raises RuntimeError while grad is required."""
-        return self._backend.to_numpy(self._export("numpy()"))
+        """The values as a read-only NumPy array. Raises RuntimeError while grad is required."""
+        return self._lent("numpy()")
+
+    def _lent(self, what: str) -> Any:
+        """The values as a host array that nobody can write into: the memory may be that of the value in the box."""
+        host = self._backend.to_numpy(self._export(what)).view()
+        host.flags.writeable = False
+        return host
 
     def tolist(self) -> Any:
         """The values as nested Python lists, or one number for a 0-d tensor."""
@@ -441,7 +447,7 @@ class Tensor(Methods):
         return self._backend.to_numpy(self._array).reshape(()).item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self._backend.to_numpy(self._export("__array__"))
+        array = self._lent("__array__")
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array

@@ -331,7 +331,11 @@ def _at_high(xp, g, x, low, high):
 )
 def limit(xp, x, low=None, high=None, /):
     """x limited to [low, high]; on a limit the gradient is x's."""
-    return xp.library.clip(x, low, high)
+    if all(bound is None or _is_number(bound) for bound in (low, high)):
+        if low is None or high is None or low <= high:
+            return xp.library.clip(x, low, high)
+    x = x if low is None else xp.maximum(x, low)  # the library's clip may refuse limits that cross
+    return x if high is None else xp.minimum(x, high)
 
 
 @composite(library=True, dtypes="real")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polygrad.core.methods.operators import Operators, functions
+from polygrad.core.methods.operators import functions
 from polygrad.core.methods.spelling import Described
 
 if TYPE_CHECKING:
@@ -108,16 +108,11 @@ class InPlaceMethods(Described):
 
     def fill_(self, value: Any) -> Tensor:
         """Fill with one value."""
-        return functions.overwrite(
-            self,
-            functions.new_full(self, self.shape, value, None)
-            if not isinstance(value, Operators)
-            else functions.broadcast_to(value, self.shape),
-        )
+        return functions.refill(self, value)
 
     def copy_(self, source: Any) -> Tensor:
         """Take the values of `source`, broadcast and cast."""
-        return functions.overwrite(self, source)
+        return functions.refill(self, source)
 
     def masked_fill_(self, mask: Any, value: Any) -> Tensor:
         """In-place masked_fill."""
