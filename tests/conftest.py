@@ -37,6 +37,12 @@ def require_torch():
     return torch
 
 
+def pytest_configure(config):
+    """Run the conformance suite on the same backends, unless the command line names some."""
+    if not config.getoption("--pg-backend"):
+        config.option.pg_backend = backend_names()
+
+
 @pytest.fixture(params=backend_names())
 def backend(request):
     """Run the test once on each backend, as the default for new tensors; the value is the Backend."""
