@@ -72,10 +72,14 @@ class Lifted:
             self.kept = tuple([_lift(a, e, backend) for a, e in zip(n.kept, n.edges, strict=True)]) if n.kept else ()
         if isinstance(n.y, tuple | list):
             picks = [
-                Pick(n, i, a) if backend.dtypes[a.dtype].category in ("floating", "complex") else None
+                Pick(n, i, a)
+                if a is not None and backend.dtypes[a.dtype].category in ("floating", "complex")
+                else None
                 for i, a in enumerate(n.y)
             ]
-            self.y = tuple([new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)])
+            self.y = tuple(
+                [None if a is None else new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)]
+            )
         else:
             self.y = None if n.y is None else new_tensor(n.y, backend, n)
 

@@ -161,6 +161,11 @@ class Op:
         # keeps[i]: the operands that must be kept when operand i is differentiated
         self.keeps = tuple(frozenset().union(*(r.operands for r in pair)) for pair in pairs)
         self.keeps_y = tuple(any(r.y for r in pair) for pair in pairs)
+        # of several results, those that must be kept; None for all
+        self.keeps_parts = tuple(
+            None if any(r.y and r.parts is None for r in pair) else frozenset().union(*(r.parts or () for r in pair))
+            for pair in pairs
+        )
         self.keeps_shapes = any(r.shapes for pair in pairs for r in pair)
 
     def _substitution(self, i: int) -> Rule:
@@ -421,22 +426,31 @@ def _record(op: Op, backend: Backend, edges: Any, arrays: Any, params: Any, y: A
     n.op, n.edges, n.params, n.backend, n.extra = op, tuple(edges), params, backend, None
     if op.variadic:
         n.kept = (list(arrays),) if op.keeps[0] else NOTHING
-        n.y = y if op.keeps_y[0] else None
+        n.y = _parts(y, [op.keeps_parts[0]]) if op.keeps_y[0] else None
         n.shapes = ([tuple(a.shape) for a in arrays],)
     else:
         needed: set[int] = set()
-        keep_y = False
+        results: list[Any] = []
         for i, e in enumerate(edges):
             if e is not None:
                 needed |= op.keeps[i]
-                keep_y = keep_y or op.keeps_y[i]
+                if op.keeps_y[i]:
+                    results.append(op.keeps_parts[i])
         n.kept = tuple([a if i in needed else None for i, a in enumerate(arrays)]) if needed else NOTHING
-        n.y = y if keep_y else None
+        n.y = _parts(y, results) if results else None
         n.shapes = tuple([tuple(getattr(a, "shape", ())) for a in arrays]) if op.keeps_shapes else None
     n.shape = [tuple(a.shape) for a in y] if several else tuple(y.shape)
     n.dtype = [a.dtype for a in y] if several else y.dtype
     n.serial = next_serial()
     return n
+
+
+def _parts(y: Any, wanted: list[Any]) -> Any:
+    """The result as it is kept: of several, those that some rule reads, None in place of the others."""
+    if any(w is None for w in wanted):
+        return y
+    kept = frozenset().union(*wanted)
+    return tuple([a if i in kept else None for i, a in enumerate(y)])
 
 
 def _wrap_several(node: Node, y: Any, backend: Backend) -> tuple[Tensor, ...]:

@@ -20,24 +20,36 @@ class Rule:
         apply: `apply(xp, g, node)` gives the cotangent or tangent contribution.
         operands: indices of the operands whose arrays it reads.
         y: whether it reads the result.
+        parts: of several results, the indices of those it reads, or None for all.
         shapes: whether it reads an operand's shape.
     """
 
-    __slots__ = ("apply", "operands", "y", "shapes", "source")
+    __slots__ = ("apply", "operands", "y", "parts", "shapes", "source")
 
-    def __init__(self, apply: Callable[..., Any], operands: frozenset[int], y: bool, shapes: bool, source: Any):
+    def __init__(
+        self,
+        apply: Callable[..., Any],
+        operands: frozenset[int],
+        y: bool,
+        shapes: bool,
+        source: Any,
+        parts: frozenset[int] | None = None,
+    ):
         self.apply, self.operands, self.y, self.shapes, self.source = apply, operands, y, shapes, source
+        self.parts = parts
 
 
 def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...], params: Any) -> Rule:
     """Read a rule's parameter names and bind them to where the engine holds each.
 
     Raises:
-        TypeError: a name that is neither `xp`, `g`, `t`, `y`, an operand, `<operand>_shape`, nor a parameter of the op.
+        TypeError: a name that is neither `xp`, `g`, `t`, `y` (`y0`, `y1` ... of several results), an operand,
+            `<operand>_shape`, nor a parameter of the op.
     """
     wanted = tuple(inspect.signature(rule).parameters)
     getters: list[Callable[..., Any]] = []
     reads: set[int] = set()
+    parts: set[int] = set()
     shapes = False
     for want in wanted:
         if want == "xp":
@@ -55,12 +67,17 @@ def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...],
             getters.append(lambda xp, g, n, i=at: n.shapes[i])
         elif want in params:
             getters.append(lambda xp, g, n, key=want: n.params[key])
+        elif want[0] == "y" and want[1:].isdigit():
+            parts.add(int(want[1:]))
+            getters.append(lambda xp, g, n, i=int(want[1:]): n.y[i])
         else:
             raise TypeError(
-                f"a rule of op {name!r} asks for {want!r}; it may ask for xp, g, t, y, {', '.join(operands)}, "
+                f"a rule of op {name!r} asks for {want!r}; it may ask for xp, g, t, y (y0 ...), {', '.join(operands)}, "
                 f"their shapes (such as {operands[0]}_shape) and {', '.join(params) or 'no parameters'}"
             )
-    return Rule(_caller(rule, wanted, operands, getters), frozenset(reads), "y" in wanted, shapes, rule)
+    whole = "y" in wanted
+    apply = _caller(rule, wanted, operands, getters)
+    return Rule(apply, frozenset(reads), whole or bool(parts), shapes, rule, None if whole else frozenset(parts))
 
 
 def _caller(
