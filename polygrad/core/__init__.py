@@ -9,16 +9,15 @@ from polygrad.core.backend import (
     set_backend,
     use_backend,
 )
+from polygrad.core.cases import bools, case, hermitian, ints, separated
 from polygrad.core.dtype import DType, as_dtype, get_default_dtype, set_default_dtype
 from polygrad.core.inplace import inplace, overwrite
 from polygrad.core.op import (
-    bools,
-    case,
+    alias,
     composite,
     creation,
     discrete,
     general,
-    ints,
     linear,
     method,
     pointwise,
@@ -31,6 +30,7 @@ __all__ = [
     "BackendNotAvailable",
     "DType",
     "Tensor",
+    "alias",
     "as_dtype",
     "available_backends",
     "backend_of",
@@ -42,6 +42,7 @@ __all__ = [
     "general",
     "get_backend",
     "get_default_dtype",
+    "hermitian",
     "inplace",
     "ints",
     "linear",
@@ -50,6 +51,7 @@ __all__ = [
     "overwrite",
     "pointwise",
     "polyfill",
+    "separated",
     "set_backend",
     "set_default_dtype",
     "use_backend",

@@ -89,6 +89,7 @@ class Declared:
     def __init__(self) -> None:
         self.ops: dict[str, Any] = {}
         self.creation: dict[str, Callable[..., Any]] = {}
+        self.aliases: dict[str, str] = {}
         self.polyfills: dict[str, Callable[..., Any]] = {}
         self.live: list[Backend] = []
         self.public: Any = None
@@ -100,6 +101,11 @@ class Declared:
         self.ops[op.name] = op
         for backend in self.live:
             backend.install(op)
+
+    def add_alias(self, name: str, of: str) -> None:
+        self.aliases[name] = of
+        for backend in self.live:
+            backend.install_alias(name, of)
 
     def add_creation(self, name: str, function: Callable[..., Any]) -> None:
         """Enter a creation function; its first argument is the backend."""
@@ -202,6 +208,8 @@ class Backend:
         self.tensors.device = _device_of
         for op in declared.ops.values():
             self.install(op)
+        for name, of in declared.aliases.items():
+            self.install_alias(name, of)
         for name, function in declared.creation.items():
             assign(self.tensors, name, partial(function, self))
         declared.live.append(self)
@@ -212,6 +220,11 @@ class Backend:
         """Put one op into both namespaces."""
         assign(self.tensors, op.name, op.call)
         assign(self.arrays, op.name, self.implementation(op))
+
+    def install_alias(self, name: str, of: str) -> None:
+        """Put the op called `of` into both namespaces under another name too."""
+        for space in (self.tensors, self.arrays):
+            assign(space, name, resolve(space, of))
 
     def implementation(self, op: Any) -> Callable[..., Any]:
         """The function on raw arrays that stands for `op` here: override, body, library function or polyfill."""

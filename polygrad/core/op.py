@@ -14,21 +14,19 @@ from functools import update_wrapper
 from typing import Any
 
 from polygrad.core.backend import DEFAULT, Backend, assign, backend_of, declared, get_backend
+from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES, DTYPES, DType, default_for, promote
 from polygrad.core.methods import functions
 from polygrad.core.rules import Rule, compile_rule, diagonal_rule
 from polygrad.core.tensor import Mode, Node, Pick, Tensor, current_mode, new_tensor, next_serial
 
 __all__ = [
-    "Case",
     "Op",
-    "bools",
-    "case",
+    "alias",
     "composite",
     "creation",
     "discrete",
     "general",
-    "ints",
     "linear",
     "method",
     "pointwise",
@@ -39,41 +37,6 @@ ALIASES = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's spelling -> the st
 NOTHING: tuple[Any, ...] = ()
 SCALARS = (bool, int, float, complex)
 _new = object.__new__
-
-
-class ints:
-    """Data for a case: an operand of integers in [low, high)."""
-
-    def __init__(self, shape: tuple[int, ...], low: int, high: int):
-        self.shape, self.low, self.high = shape, low, high
-
-    def __repr__(self) -> str:
-        return f"ints({self.shape}, {self.low}, {self.high})"
-
-
-class bools:
-    """Data for a case: an operand of booleans."""
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.shape = shape
-
-    def __repr__(self) -> str:
-        return f"bools({self.shape})"
-
-
-class Case:
-    """One example of an op: a shape (or `ints`, `bools`, a number, None) per operand, and parameters."""
-
-    def __init__(self, operands: tuple[Any, ...], params: dict[str, Any]):
-        self.operands, self.params = operands, params
-
-    def __repr__(self) -> str:
-        return ", ".join([*map(repr, self.operands), *(f"{k}={v!r}" for k, v in self.params.items())])
-
-
-def case(*operands: Any, **params: Any) -> Case:
-    """An entry of `cases=`: operand shapes and parameters."""
-    return Case(operands, params)
 
 
 class Op:
@@ -714,22 +677,34 @@ def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any
     return decorate if function is None else decorate(function)
 
 
-def creation(function: Callable[..., Any]) -> Any:
+def alias(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give an op's function a second name (`linalg.matmul`) in both namespaces of every backend; returns the function."""
+    declared.add_alias(name, function.op.name)  # type: ignore[attr-defined]
+    assign(functions, name, function)
+    return function
+
+
+def creation(function: Callable[..., Any] | None = None, *, name: str = "") -> Any:
     """Declare a function that makes tensors: its first parameter is the Backend.
 
-    The public function serves the default backend; every backend's namespace gets it bound to that backend.
+    The public function serves the default backend; every backend's namespace gets it bound to that backend, under
+    `name` (which may have a dot) where that differs from the function's.
     """
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[1:]
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(get_backend(), *args, **kwargs)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())[1:]
 
-    update_wrapper(call, function)
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    declared.add_creation(function.__name__, function)
-    assign(functions, function.__name__, call)
-    return call
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(get_backend(), *args, **kwargs)
+
+        update_wrapper(call, function)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        declared.add_creation(name or function.__name__, function)
+        assign(functions, name or function.__name__, call)
+        return call
+
+    return decorate if function is None else decorate(function)
 
 
 def method(function: Callable[..., Any]) -> Any:
