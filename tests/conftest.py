@@ -39,7 +39,7 @@ def require_torch():
 
 def pytest_configure(config):
     """Run the conformance suite on the same backends, unless the command line names some."""
-    if not config.getoption("--pg-backend"):
+    if config.getoption("--pg-backend", default=None) == []:
         config.option.pg_backend = backend_names()
 
 
