@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from polygrad.core import Backend, DType, Tensor, as_dtype, creation, get_backend, get_default_dtype, method, new_tensor
@@ -255,6 +256,7 @@ def fork_rng(enabled: bool = True) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------- public functions
 
 
+@cache
 def _grid(low: float, high: float, dtype: DType) -> dict[str, Any]:
     """What `draw_uniform` needs for [low, high): a grid on which both bounds have 24 (float64: 53) bits."""
     digits = 53 if dtype.name == "float64" else 24
@@ -474,7 +476,7 @@ def multinomial(
     if not replacement and num_samples > input.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     xp = input._backend.tensors
-    weights = xp.astype(xp.reshape(input.detach(), (-1, input.shape[-1])), DTYPES["float64"])
+    weights = xp.reshape(input.detach(), (-1, input.shape[-1]))
     each = num_samples if replacement else input.shape[-1]
     drawn = (generator or _default(input._backend))._draw(
         draw_multinomial,

@@ -27,7 +27,7 @@ from polygrad.core import case, discrete, ints
 # ------------------------------------------------------------------------------------------------------------ the bits
 
 WORD = 0xFFFFFFFF
-ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+ROTATIONS = ((17, 29, 16, 24), (13, 15, 26, 6))
 PARITY = 0x1BD11BDA
 
 
@@ -39,28 +39,26 @@ def threefry2x32(xp, k0, k1, x0, x1, /):
     """
     keys = (k0, k1, k0 ^ k1 ^ PARITY)
     x0, x1 = x0 + k0, (x1 + k1) & WORD
-    for i in range(20):
-        x0 = x0 + x1  # 26 sums below 2**32 stay far below 2**63: one mask at the end is enough
-        r = ROTATIONS[i % 8]
-        x1 = ((x1 << r | x1 >> (32 - r)) ^ x0) & WORD
-        if i % 4 == 3:
-            step = i // 4 + 1
-            x0 = x0 + keys[step % 3]
-            x1 = (x1 + keys[(step + 1) % 3] + step) & WORD
+    for step in range(1, 6):
+        for r in ROTATIONS[step % 2]:
+            x0 = x0 + x1  # 26 sums below 2**32 stay far below 2**63: one mask at the end is enough
+            x1 = ((x1 << r | x1 >> (32 - r)) ^ x0) & WORD
+        x0 = x0 + keys[step % 3]
+        x1 = (x1 + keys[(step + 1) % 3] + step) & WORD
     return x0 & WORD, x1
 
 
 STATE = ints((3,), 0, 2**31)
 
 
-@discrete(cases=[case(STATE, blocks=1), case(STATE, blocks=40)])
+@discrete(promote=(), cases=[case(STATE, blocks=1), case(STATE, blocks=40)])
 def draw_bits(xp, state, /, *, blocks):
     """`blocks` pairs of 32-bit words from the counter on, in an int64 array of shape (blocks, 2)."""
     counter = state[2] + xp.arange(blocks, dtype=xp.int64, device=xp.device(state))
     return xp.stack(xp.threefry2x32(state[0], state[1], counter >> 32, counter & WORD), axis=-1)
 
 
-@discrete(cases=[case(STATE, blocks=3)])
+@discrete(promote=(), cases=[case(STATE, blocks=3)])
 def advance(xp, state, /, *, blocks):
     """The state with its counter moved on by `blocks`."""
     return state + xp.asarray((0, 0, blocks), dtype=xp.int64, device=xp.device(state))
@@ -86,13 +84,13 @@ def _scaled(span: Any, hi: Any, lo: Any) -> Any:
     return (top * hi >> 1) + (rest >> 31)
 
 
-@discrete(cases=[case(STATE, shape=(5,), low=-3, high=7), case(STATE, shape=(2, 3), low=0, high=2**61)])
+@discrete(promote=(), cases=[case(STATE, shape=(5,), low=-3, high=7), case(STATE, shape=(2, 3), low=0, high=2**61)])
 def draw_integers(xp, state, /, *, shape, low, high):
     """Integers of [low, high), where high - low < 2**62, as int64."""
     return xp.reshape(_scaled(high - low, *_pairs(xp, state, math.prod(shape))) + low, shape)
 
 
-@discrete(cases=[case(STATE, n=1), case(STATE, n=30)])
+@discrete(promote=(), cases=[case(STATE, n=1), case(STATE, n=30)])
 def draw_permutation(xp, state, /, *, n):
     """0 ... n - 1 in random order, as int64: the stable order of 63-bit keys."""
     hi, lo = _pairs(xp, state, n)
@@ -100,10 +98,11 @@ def draw_permutation(xp, state, /, *, n):
 
 
 @discrete(
+    promote=(),
     cases=[
         case(STATE, shape=(2, 3), dtype="float32", first=0, count=2**24, scale=2.0**-24),
         case(STATE, shape=(9,), dtype="float64", first=-(2**53), count=2**54, scale=2.0**-53),
-    ]
+    ],
 )
 def draw_uniform(xp, state, /, *, shape, dtype, first, count, scale):
     """Equally likely points scale * first, scale * (first + 1) ..., `count` of them, as float32 or float64.
@@ -115,7 +114,7 @@ def draw_uniform(xp, state, /, *, shape, dtype, first, count, scale):
     return xp.reshape(xp.astype(steps + first, dtype) * scale, shape)
 
 
-@discrete(cases=[case(STATE, shape=(7,), threshold=0x8000), case(STATE, shape=(2, 5), threshold=60000)])
+@discrete(promote=(), cases=[case(STATE, shape=(7,), threshold=0x8000), case(STATE, shape=(2, 5), threshold=60000)])
 def draw_mask(xp, state, /, *, shape, threshold):
     """True with probability threshold / 65536; two elements a word."""
     n = math.prod(shape)
@@ -207,7 +206,7 @@ def _product(a: Any, f: Any, bits: int) -> Any:
     return a1 * f1 + ((a1 * f0 + (a0 * f1 << 5) + (a0 * f0 >> 26)) >> 31)
 
 
-@discrete(cases=[case(ints((5,), 1, 2**31), *(ints((1024,), -(2**34), 2**34) for _ in range(4)), bits=32)])
+@discrete(promote=(), cases=[case(ints((5,), 1, 2**31), *(ints((1024,), -(2**34), 2**34) for _ in range(4)), bits=32)])
 def tabulated(xp, m, c3, c2, c1, c0, /, *, bits):
     """The tabulated function at m * 2**-bits, for odd int64 m of [1, 2**bits), where bits is 32 or 63; in the table's units."""
     octave = xp.zeros_like(m)
@@ -229,12 +228,13 @@ def _interpolated(xp: Any, nodes: Any, m: Any, bits: int) -> Any:
 
 
 @discrete(
+    promote=(),
     cases=[
         case(STATE, shape=(3, 4), dtype="float32"),
         case(STATE, shape=(9,), dtype="float64"),
         case(STATE, shape=(9,), dtype="float32", mean=0.7, std=0.3),
         case(STATE, shape=(9,), dtype="float64", mean=-5.0, std=1.7),
-    ]
+    ],
 )
 def draw_normal(xp, state, /, *, shape, dtype, mean=0.0, std=1.0):
     """Normal numbers by the inverse distribution function: one bit is the sign, the others the probability beyond."""
@@ -274,7 +274,9 @@ def _affine(xp: Any, q: Any, units: int, mean: float, std: float, dtype: Any) ->
     return xp.astype(value + mean, dtype)
 
 
-@discrete(cases=[case(STATE, shape=(3, 4), dtype="float32"), case(STATE, shape=(9,), dtype="float64", scale=2.5)])
+@discrete(
+    promote=(), cases=[case(STATE, shape=(3, 4), dtype="float32"), case(STATE, shape=(9,), dtype="float64", scale=2.5)]
+)
 def draw_exponential(xp, state, /, *, shape, dtype, scale=1.0):
     """Exponentially distributed numbers of mean `scale`, by the inverse distribution function."""
     n = math.prod(shape)
@@ -287,14 +289,19 @@ def draw_exponential(xp, state, /, *, shape, dtype, scale=1.0):
     return xp.reshape(_affine(xp, q, UNITS[bits], 0, scale, dtype), shape)
 
 
-@discrete(cases=[case(STATE, ints((2, 5), 0, 9), samples=3, replacement=True)], promote=())
+@discrete(
+    promote=(),
+    domain={"weights": (0.1, 2.0)},
+    cases=[case(STATE, (2, 5), samples=3, replacement=True), case(STATE, (2, 5), samples=3, replacement=False)],
+)
 def draw_multinomial(xp, state, weights, /, *, samples, replacement):
-    """Indices drawn by the weights in the rows of a float64 matrix, of shape (rows, samples), as int64.
+    """Indices drawn by the weights in the rows of a matrix, of shape (rows, samples), as int64.
 
     With replacement, weights count in steps of 2**-40 of the row's largest (coarser when rows * columns > 2**21), because sums of
     integers are exact in any order. Without, the first arrivals of exponential clocks are taken.
     """
     rows, columns = weights.shape
+    weights = xp.astype(weights, xp.float64)
     if not replacement:
         possible, ones = weights > 0, xp.ones_like(weights)
         clock = xp.draw_exponential(state, shape=(rows, columns), dtype=xp.float64)
