@@ -1,0 +1,171 @@
+"""What optimizers share: parameter groups, state, and the rules of a step."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+from polygrad.autograd import enable_grad, no_grad
+from polygrad.core import Tensor
+from polygrad.core.hooks import RemovableHandle, add_hook
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Base class: a subclass gives defaults to `__init__` and defines `update(parameter, state, group)`.
+
+    Args:
+        params: parameters, (name, parameter) pairs, or dicts with "params" and options of their own.
+        defaults: options of the groups that do not name them.
+
+    Attributes:
+        param_groups: a list of dicts: "params" and the options, which may be changed between steps.
+        state: for each parameter a dict of what the optimizer remembers.
+
+    Raises:
+        TypeError: `params` is one Tensor, or holds something that is none.
+        ValueError: no parameters, a non-leaf, a parameter given twice, a required option missing.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        if isinstance(params, Tensor):
+            raise TypeError(f"params argument given to the optimizer should be an iterable of Tensors or dicts, but got {type(params).__name__}")
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._step_pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._step_post_hooks: dict[int, Callable[..., Any]] = {}
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own, for example a layer that is no longer frozen.
+
+        Raises TypeError or ValueError as the constructor; the optimizer is unchanged then.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        params = [p[1] if isinstance(p, tuple) else p for p in params]
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        if len({id(p) for p in params}) != len(params) or any(id(p) in known for p in params):
+            raise ValueError("some parameters appear twice, in one parameter group or in more than one")
+        missing = [name for name, value in self.defaults.items() if value is None and name == "lr" and name not in param_group]
+        if missing:
+            raise ValueError(f"parameter group didn't specify a value of required optimization parameter {missing[0]}")
+        options = {"param_names": names} if names else {}
+        self.param_groups.append({**self.defaults, **param_group, **options, "params": params})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters (or fill them with zeros)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad = None if set_to_none else p.grad.detach().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients; called first, recording.
+
+        Returns:
+            What the closure returned, or None.
+        """
+        for hook in list(self._step_pre_hooks.values()):
+            hook(self, (closure,), {})
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                self.update_group(group)
+        for hook in list(self._step_post_hooks.values()):
+            hook(self, (closure,), {})
+        return loss
+
+    def update_group(self, group: dict[str, Any]) -> None:
+        """Update the parameters of one group that have a gradient."""
+        for p in group["params"]:
+            if p.grad is not None:
+                self.update(p, self.state[p], group)
+
+    def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Update one parameter in place from `p.grad`, unrecorded."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update()")
+
+    # --------------------------------------------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """The options and the state, with parameters replaced by their numbers (PyTorch's layout)."""
+        numbers = {id(p): i for i, p in enumerate(self._parameters())}
+        groups = [{**g, "params": [numbers[id(p)] for p in g["params"]]} for g in self.param_groups]
+        return {"state": {numbers[id(p)]: dict(s) for p, s in self.state.items() if s}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave, here or on another backend.
+
+        Raises ValueError when the groups differ in number or size; nothing has changed then.
+        """
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError(f"loaded state dict has {len(saved)} parameter groups, the optimizer has {len(self.param_groups)}")
+        for i, (mine, theirs) in enumerate(zip(self.param_groups, saved, strict=True)):
+            if len(mine["params"]) != len(theirs["params"]):
+                raise ValueError(
+                    f"loaded state dict has {len(theirs['params'])} parameters in group {i}, the optimizer has {len(mine['params'])}"
+                )
+        numbers = itertools.chain.from_iterable(g["params"] for g in saved)
+        by_number = dict(zip(numbers, self._parameters(), strict=True))
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for number, values in state_dict["state"].items():
+            p = by_number[number]
+            state[p] = {key: _moved(value, p) for key, value in values.items()}
+        self.param_groups = [
+            {**deepcopy({k: v for k, v in theirs.items() if k != "params"}), "params": mine["params"]}
+            for mine, theirs in zip(self.param_groups, saved, strict=True)
+        ]
+        self.state = state
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    # --------------------------------------------------------------------------------------------------------- hooks
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step; the handle's `remove()` ends it."""
+        return add_hook(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step; the handle's `remove()` ends it."""
+        return add_hook(self._step_post_hooks, hook)
+
+
+def _moved(value: Any, p: Tensor) -> Any:
+    """A saved tensor as a copy on the backend and device of its parameter; other values as they are."""
+    if not isinstance(value, Tensor):
+        return deepcopy(value)
+    dtype = p.dtype if value.dtype.is_floating_point and value.shape == p.shape else value.dtype
+    return value.detach().clone().to(p._backend.name).to(dtype=dtype, device=p.device)
