@@ -147,7 +147,7 @@ def normalize(xp, arrays, /, *, axis, eps):
 # -------------------------------------------------------------------------------------------------------- cross-entropy
 
 
-def _hot(xp, target, x_shape, axis):
+def hot(xp, target, x_shape, axis):
     """True at the class that each target names."""
     a = axis % len(x_shape)
     classes = xp.arange(x_shape[a], dtype=target.dtype, device=xp.device(target))
@@ -162,12 +162,12 @@ def _weights(xp, x, lse, axis):
 def _entropy_pull(xp, g, x, target, x_shape, y1, axis, ignore_index):
     loss = xp.expand_dims(xp.where(target == ignore_index, 0, g[0]), axis=axis)
     d = _weights(xp, x, y1, axis) * (loss + xp.expand_dims(g[1], axis=axis))
-    return d - xp.where(_hot(xp, target, x_shape, axis), loss, 0)
+    return d - xp.where(hot(xp, target, x_shape, axis), loss, 0)
 
 
 def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index):
     mean = xp.sum(_weights(xp, x, y1, axis) * t, axis=axis)
-    picked = xp.sum(xp.where(_hot(xp, target, x_shape, axis), t, 0), axis=axis)
+    picked = xp.sum(xp.where(hot(xp, target, x_shape, axis), t, 0), axis=axis)
     return xp.where(target == ignore_index, 0, mean - picked), mean
 
 

@@ -1,0 +1,195 @@
+"""Pooling layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polygrad.core import Tensor
+from polygrad.nn import functional as F
+from polygrad.nn.module import Module
+
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+]
+
+
+class _MaxPool(Module):
+    """The largest element of each window over the last axes of (N, C, *) or (C, *).
+
+    Args:
+        kernel_size, padding, dilation: an int, or one for each axis; padding never wins.
+        stride: the kernel size by default.
+        return_indices: give each element's flat position in its plane too.
+        ceil_mode: let a last window stick out.
+    """
+
+    axes: int
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ):
+        super().__init__()
+        self.kernel_size, self.padding, self.dilation = kernel_size, padding, dilation
+        self.stride = kernel_size if stride is None else stride
+        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+
+    def forward(self, input: Tensor) -> Any:
+        function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[self.axes - 1]
+        return function(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(_MaxPool):
+    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last axis")
+    axes = 1
+
+
+class MaxPool2d(_MaxPool):
+    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last two axes")
+    axes = 2
+
+
+class MaxPool3d(_MaxPool):
+    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last three axes")
+    axes = 3
+
+
+class AvgPool1d(Module):
+    """The mean of each window over the last axis of (N, C, L) or (C, L).
+
+    Args:
+        kernel_size, padding: an int, or a tuple of one.
+        stride: the kernel size by default.
+        ceil_mode: let a last window stick out; what sticks out is not counted.
+        count_include_pad: count the zeros of the padding.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ):
+        super().__init__()
+        one = [v if isinstance(v, tuple) else (v,) for v in (kernel_size, kernel_size if stride is None else stride)]
+        self.kernel_size, self.stride = one
+        self.padding = padding if isinstance(padding, tuple) else (padding,)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPool(Module):
+    """The mean of each window over the last axes of (N, C, *) or (C, *).
+
+    Args:
+        kernel_size, padding: an int, or one for each axis.
+        stride: the kernel size by default.
+        ceil_mode: let a last window stick out; what sticks out is not counted.
+        count_include_pad: count the zeros of the padding.
+        divisor_override: divide each sum by this.
+    """
+
+    axes: int
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ):
+        super().__init__()
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+        self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
+
+    def forward(self, input: Tensor) -> Tensor:
+        function = F.avg_pool2d if self.axes == 2 else F.avg_pool3d
+        return function(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    __doc__ = (_AvgPool.__doc__ or "").replace("the last axes", "the last two axes")
+    axes = 2
+
+
+class AvgPool3d(_AvgPool):
+    __doc__ = (_AvgPool.__doc__ or "").replace("the last axes", "the last three axes")
+    axes = 3
+
+
+class _AdaptiveAvgPool(Module):
+    """The mean of each of `output_size` bins along each of the last axes of (N, C, *) or (C, *).
+
+    Args:
+        output_size: an int, or one for each axis; None keeps a size.
+    """
+
+    axes: int
+
+    def __init__(self, output_size: Any):
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        function = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[self.axes - 1]
+        return function(input, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("each of the last axes", "the last axis")
+    axes = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("the last axes", "the last two axes")
+    axes = 2
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("the last axes", "the last three axes")
+    axes = 3

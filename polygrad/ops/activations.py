@@ -1,0 +1,59 @@
+"""Activation functions, each with its closed-form derivative; at kinks the derivative is PyTorch's."""
+
+from __future__ import annotations
+
+from polygrad.core import case, pointwise
+
+
+@pointwise(
+    x=lambda xp, g, x, negative_slope: xp.where(x > 0, g, g * negative_slope),
+    dtypes="real floating",
+    node="LeakyRelu",
+    cases=[case((3, 4), negative_slope=0.1)],
+)
+def leaky_relu(xp, x, /, *, negative_slope=0.01):
+    """x where it is positive, negative_slope * x elsewhere."""
+    return xp.where(x > 0, x, x * negative_slope)
+
+
+@pointwise(
+    x=lambda xp, g, x, y, alpha: xp.where(x > 0, g, g * (y + alpha)),
+    dtypes="real floating",
+    cases=[case((3, 4), alpha=1.0), case((3, 4), alpha=0.5)],
+)
+def elu(xp, x, /, *, alpha=1.0):
+    """x where it is positive, alpha * (exp(x) - 1) elsewhere."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@pointwise(
+    x=lambda xp, g, x, min_val, max_val: xp.where(xp.logical_and(x > min_val, x < max_val), g, 0),
+    dtypes="real",
+    cases=[case((3, 4), min_val=-1.0, max_val=0.7)],
+)
+def hardtanh(xp, x, /, *, min_val=-1.0, max_val=1.0):
+    """x limited to [min_val, max_val]; the derivative at the limits is 0."""
+    return xp.minimum(xp.maximum(x, min_val), max_val)
+
+
+def _silu_slope(xp, x):
+    s = xp.sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+@pointwise(x=_silu_slope, dtypes="real floating")
+def silu(xp, x, /):
+    """x * sigmoid(x)."""
+    return x * xp.sigmoid(x)
+
+
+@pointwise(
+    x=lambda xp, g, x, beta, threshold: xp.where(x * beta > threshold, g, g * xp.sigmoid(x * beta)),
+    dtypes="real floating",
+    cases=[case((3, 4), beta=1.0, threshold=20.0), case((3, 4), beta=2.0, threshold=1.0)],
+)
+def softplus(xp, x, /, *, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta * x)) / beta, and x itself where beta * x is above the threshold."""
+    z = x * beta
+    soft = (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta
+    return xp.where(z > threshold, x, soft)
