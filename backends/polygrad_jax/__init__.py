@@ -6,6 +6,7 @@ import jax
 import jax.numpy as xp
 
 from polygrad.core import Backend
+from polygrad_jax.compiler import XLA, device
 
 __all__ = ["backend"]
 
@@ -43,7 +44,8 @@ backend = Backend(
     "jax",
     xp,
     devices=devices,
-    jit=jax.jit,
+    compiler=XLA(),
+    device=device,
     synchronize=jax.block_until_ready,
     info=info,
     at_set=at_set,

@@ -7,7 +7,7 @@ from typing import Any
 
 from polygrad.core import Tensor, method, new_tensor
 from polygrad.core.engine import reverse
-from polygrad.core.tensor import Leaf, using_mode
+from polygrad.core.tensor import Leaf, grad_of, using_mode
 
 __all__ = ["backward", "grad"]
 
@@ -108,7 +108,8 @@ def backward(
                         extra["retained"] = held
                 continue
             g = g if create_graph else new_tensor(g, node.backend)
-            totals.append((node, g if node.grad is None else node.grad + g))
+            held = grad_of(node)
+            totals.append((node, g if held is None else held + g))
     for leaf, total in totals:
         leaf.grad = total
     for leaf, _ in totals:

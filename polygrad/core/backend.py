@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 import array_api_compat
 
@@ -24,7 +24,9 @@ from polygrad.core.dtype import CATEGORIES, DTYPES, DType, as_dtype, default_for
 __all__ = [
     "Backend",
     "BackendNotAvailable",
+    "Compiler",
     "Namespace",
+    "Program",
     "available_backends",
     "backend_of",
     "get_backend",
@@ -46,6 +48,58 @@ CONSTANTS = {"e": 2.718281828459045, "pi": 3.141592653589793, "inf": float("inf"
 
 class BackendNotAvailable(ImportError):
     """A backend was asked for whose library is not here or cannot run."""
+
+
+class Program(Protocol):
+    """A function as the compiler saw it.
+
+    Attributes:
+        used: per array handed to `Compiler.trace`, whether the results depend on it.
+    """
+
+    used: list[bool]
+
+    def compile(self, numbers: bool, donated: list[int]) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
+        """A function of (numbers, donated arrays, other arrays), in their order, without those that are not used.
+
+        The memory of a donated array may be taken for a result; the array must not be looked at again.
+        """
+
+    def text(self) -> Any:
+        """The library's own form of the program, for people."""
+
+    def lowered(self) -> str:
+        """The optimised program, as text."""
+
+    def cost(self) -> dict[str, float]:
+        """What the compiler expects it to cost: at least "flops"."""
+
+
+class Compiler(Protocol):
+    """What a library's compiler does for `polygrad.jit`; a backend hands one over as `compiler=`.
+
+    Attributes:
+        errors: what the library raises when a value is asked for that only exists when the program runs.
+    """
+
+    errors: tuple[type[Exception], ...]
+
+    def is_traced(self, array: Any) -> bool:
+        """True for a stand-in."""
+
+    def trace(self, function: Callable[..., list[Any]], numbers: int, arrays: list[Any]) -> Program:
+        """Run `function(number, stand_ins)` once, on stand-ins for the arrays; it returns the arrays that are the results.
+
+        `number(i)` is a stand-in for the i-th of `numbers` 0-d float64 arguments.
+        """
+
+    def cond(self, pred: Any, true: Callable[[], list[Any]], false: Callable[[], list[Any]]) -> list[Any]:
+        """The results of one of two functions, by the value of a 0-d boolean array."""
+
+    def while_loop(
+        self, cond: Callable[[list[Any]], Any], body: Callable[[list[Any]], list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """What `carried` is when `cond` is first false, `body` having made the next from the last until then."""
 
 
 class Namespace(types.SimpleNamespace):
@@ -139,7 +193,8 @@ class Backend:
         owned: `owned(array, count)` tells whether nobody else can see this buffer, so that an in-place form may reuse it
             (`count` is how many references the caller holds). Without it every in-place form makes a new array.
         devices: callable that lists the library's devices; the standard's info function by default.
-        jit: the library's compiler, with `jax.jit`'s calling convention; None where there is none.
+        compiler: what `polygrad.jit` needs of the library's compiler (a `Compiler`); None where there is none.
+        device: raw array -> its device, where the standard's attribute does not answer.
         synchronize: waits until a raw array is computed; needed by timers only.
         info: callable giving a dict for `show_config` (versions, threads, providers).
         fast: overrides by op name, with the op's own signature, on raw arrays. One may return NotImplemented to decline a
@@ -157,7 +212,8 @@ class Backend:
         to_numpy: Callable[[Any], Any] | None = None,
         owned: Callable[[Any, int], bool] | None = None,
         devices: Callable[[], list[Any]] | None = None,
-        jit: Callable[..., Any] | None = None,
+        compiler: Compiler | None = None,
+        device: Callable[[Any], Any] | None = None,
         synchronize: Callable[[Any], Any] | None = None,
         info: Callable[[], dict[str, Any]] | None = None,
         **fast: Callable[..., Any],
@@ -166,7 +222,8 @@ class Backend:
         self.xp = xp
         self.fast = {key.replace("__", "."): function for key, function in fast.items()}
         self.owned = owned
-        self.jit = jit
+        self.compiler = compiler
+        self.device = device or array_api_compat.device
         self.synchronize = synchronize or (lambda array: array)
         self.info = info or (lambda: {})
         self._to_numpy = to_numpy
@@ -202,7 +259,7 @@ class Backend:
             if hasattr(self.xp, name):
                 setattr(self.arrays, name, getattr(self.xp, name))
         self.arrays.library = self.xp  # for bodies that refine the library's function of the same name
-        self.arrays.device = array_api_compat.device
+        self.arrays.device = self.device
         self.arrays.is_complex = lambda x: self.dtypes[x.dtype].is_complex
         self.tensors.is_complex = lambda x: x.dtype.is_complex
         self.tensors.device = _device_of
@@ -305,7 +362,11 @@ class Backend:
 
     def scalar(self, value: Any, like: Any) -> Any:
         """A 0-d array of `like`'s dtype and device."""
-        return self.xp.asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
+        return self.xp.asarray(value, dtype=like.dtype, device=self.device(like))
+
+    def is_traced(self, array: Any) -> bool:
+        """True for a stand-in of the library's compiler, which has a shape and a dtype but no value."""
+        return self.compiler is not None and self.compiler.is_traced(array)
 
 
 def _device_of(x: Any) -> Any:

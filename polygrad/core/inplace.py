@@ -13,7 +13,7 @@ from typing import Any
 from polygrad.core.backend import Backend, backend_of, declared
 from polygrad.core.methods import functions
 from polygrad.core.op import method
-from polygrad.core.tensor import Leaf, Tensor, current_mode, new_tensor
+from polygrad.core.tensor import Leaf, Tensor, current_mode, new_tensor, tell_write
 
 __all__ = ["check_writable", "inplace", "is_unshared", "overwrite"]
 
@@ -142,6 +142,7 @@ def overwrite(x: Tensor, value: Any) -> Tensor:
         if order.index(value.dtype.category) > order.index(x.dtype.category):
             raise RuntimeError(f"result type {value.dtype} can't be cast to the desired output type {x.dtype}")
         value = xp.astype(value, x.dtype)
+    tell_write(x)
     if recording():
         x._array, x._node = value._array, value._node
         if type(x._node) is Leaf:

@@ -336,10 +336,12 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         TypeError: an operand that is no array, dtypes with no common type or outside the op's category.
         RuntimeError: operands of different backends or devices.
     """
+    mode = current_mode()
+    if mode is not None and mode.observer is not None:
+        operands, params = mode.observer.enter(op, operands, params)
     backend = _common_backend(op, operands)
     arrays, edges = _gather(op, operands, backend)
     arrays = _promote(op, arrays, backend)
-    mode = current_mode()
     function = op.implementations[backend][0]
     if params.get("dtype") is not None:
         params = {**params, "dtype": backend.native(params["dtype"])}

@@ -39,6 +39,8 @@ def set_printoptions(
 
 def format_tensor(x: Any) -> str:
     """`tensor(...)` with the values, and what is not the default: dtype, device, backend, grad."""
+    if x._backend.is_traced(x._array):
+        return f"tensor(<traced>, size={x.shape}, dtype={x.dtype})"
     host = x._backend.to_numpy(x._array)
     body = _body(host, x.dtype, "tensor(") if host.size else "[]"
     parts = [body]

@@ -17,9 +17,39 @@ from polygrad.core.dtype import DType
 from polygrad.core.methods import OPERANDS, Methods, functions
 from polygrad.core.printing import format_tensor
 
-__all__ = ["Leaf", "Mode", "Node", "Pick", "Tensor", "current_mode", "new_tensor", "next_serial", "using_mode"]
+__all__ = [
+    "Leaf",
+    "Mode",
+    "Node",
+    "Observer",
+    "Pick",
+    "Tensor",
+    "current_mode",
+    "new_tensor",
+    "next_serial",
+    "using_mode",
+]
 
 next_serial = itertools.count(1).__next__
+
+
+class Observer:
+    """What watches the ops of a context; a subclass overrides what it wants to know. The methods here do nothing."""
+
+    __slots__ = ()
+
+    def enter(self, op: Any, operands: Any, params: Any) -> tuple[Any, Any]:
+        """Before an op runs: the operands and parameters it is to run on."""
+        return operands, params
+
+    def op(self, op: Any, operands: Any, params: Any, results: Any) -> None:
+        """After an op has run."""
+
+    def leave(self, x: Tensor, what: str) -> None:
+        """Before `what` turns a tensor into something of another kind (a number, an array)."""
+
+    def write(self, x: Tensor) -> None:
+        """Before a tensor gets another value."""
 
 
 class Mode:
@@ -29,7 +59,7 @@ class Mode:
         grad: record ops of tensors that require grad.
         inference: results may never be recorded later.
         simple: nothing but the two above is set, so ops may keep to their short path.
-        observer: object that is told of every op (`observer.op(op, operands, params, results)`) or None.
+        observer: an Observer or None.
         anomaly: remember the source line that made each node.
         pack, unpack: saved-tensor hooks or None.
     """
@@ -183,6 +213,31 @@ class Leaf:
         return "AccumulateGrad"
 
 
+class Unread:
+    """Stands in `Leaf.grad` while a function is captured, until somebody looks at the gradient."""
+
+    __slots__ = ("value", "seen")
+
+    def __init__(self, value: Tensor | None, seen: Any):
+        self.value, self.seen = value, seen
+
+
+def tell_write(x: Tensor) -> None:
+    """Tell the observer, if there is one, that a tensor gets another value."""
+    mode = current_mode()
+    if mode is not None and mode.observer is not None:
+        mode.observer.write(x)
+
+
+def grad_of(leaf: Leaf) -> Tensor | None:
+    """The gradient that a leaf has gathered."""
+    g = leaf.grad
+    if type(g) is Unread:
+        g.seen(leaf)
+        leaf.grad = g = g.value
+    return g
+
+
 class Tensor(Methods):
     """A box around an immutable array that remembers how it was computed.
 
@@ -313,11 +368,11 @@ class Tensor(Methods):
         """The gradient that backward() gathered here, a Tensor of the same shape, or None."""
         node = self._node
         if type(node) is Leaf:
-            return node.grad
+            return grad_of(node)
         extra = (self._extra if node is None else node.extra) or {}
         if node is None:
             leaf = extra.get("leaf")
-            return extra.get("grad") if leaf is None else leaf.grad
+            return extra.get("grad") if leaf is None else grad_of(leaf)
         if "retained" not in extra:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf is being accessed. It is None unless retain_grad() was "
@@ -403,6 +458,7 @@ class Tensor(Methods):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"data takes a Tensor, got {type(value).__name__}; use polygrad.tensor(value)")
+        tell_write(self)
         self._put(value._array, value._backend)
 
     def _put(self, array: Any, backend: Backend) -> None:
@@ -418,12 +474,20 @@ class Tensor(Methods):
 
     # ------------------------------------------------------------------------------------------------ conversion
 
+    def _leave(self, what: str) -> None:
+        """Tell the observer, if there is one, that the value is about to become something else than a tensor."""
+        mode = current_mode()
+        if mode is not None and mode.observer is not None:
+            mode.observer.leave(self, what)
+
     def _export(self, what: str) -> Any:
         if self._node is not None:
             raise RuntimeError(
                 f"Can't convert a Tensor that requires grad with {what}: what is computed from the copy would leave the graph. "
                 "Use tensor.detach() first."
             )
+        if what != "array":
+            self._leave(what)
         return self._array
 
     def numpy(self) -> Any:
@@ -438,12 +502,14 @@ class Tensor(Methods):
 
     def tolist(self) -> Any:
         """The values as nested Python lists, or one number for a 0-d tensor."""
+        self._leave("tolist()")
         return self._backend.to_numpy(self._array).tolist()
 
     def item(self) -> Any:
         """The only element as a Python number. Raises RuntimeError when there are several or none."""
         if self._size != 1:
             raise RuntimeError(f"a Tensor with {self._size} elements cannot be converted to Scalar")
+        self._leave("item()")
         return self._backend.to_numpy(self._array).reshape(()).item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -469,6 +535,7 @@ class Tensor(Methods):
             raise TypeError(
                 f"only a Tensor with one element can be converted to {kind}, this one has shape {self.shape}"
             )
+        self._leave(f"{kind}()")
         array = self._array
         return array if self.ndim == 0 else self._backend.arrays.reshape(array, ())
 
@@ -517,6 +584,7 @@ class Tensor(Methods):
     def __reduce_ex__(self, protocol: Any) -> Any:
         if not self.is_leaf:
             raise RuntimeError("only leaf tensors can be pickled; use tensor.detach()")
+        self._leave("pickling")
         values = self._backend.to_numpy(self._array)
         return _rebuild, (type(self), self._backend.name, values, self.dtype.name, self.requires_grad)
 

@@ -1,0 +1,109 @@
+"""JAX's compiler: one XLA executable for a captured function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.extend.core import jaxpr_as_fun
+
+__all__ = ["XLA", "device"]
+
+
+class Program:
+    """A traced function: JAX's own trace, and what of its arguments the results depend on."""
+
+    def __init__(self, inner: Any, numbers: int, arrays: list[Any]):
+        self.inner, self.numbers = inner, numbers
+        self.shapes = [(array.shape, array.dtype) for array in arrays]
+        self.arguments = ([np.zeros(numbers)] if numbers else [], list(arrays))
+        self.traced = inner.trace(*self.arguments)
+        jaxpr = self.traced.jaxpr.jaxpr
+        read = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
+        self.used = [id(v) in read for v in jaxpr.invars[1 if numbers else 0 :]]
+        self.compiled: Any = None
+
+    def compile(self, numbers: bool, donated: list[int]) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
+        """The executable; see `polygrad.core.backend.Program`."""
+        given = set(donated)
+        kept = [i for i, used in enumerate(self.used) if used and i not in given]
+        order = {i: k for k, i in enumerate(donated)}, {i: k for k, i in enumerate(kept)}
+
+        def run(vector: list[Any], lent: list[Any], held: list[Any]) -> list[Any]:
+            arrays = [
+                lent[order[0][i]] if i in order[0] else held[order[1][i]] if i in order[1] else lax.full(*shape_of(i))
+                for i in range(len(self.shapes))
+            ]
+            # An argument that no result depends on has no bearing on what is computed, nor has a number.
+            return inner(vector if numbers else [np.zeros(self.numbers)] if self.numbers else [], arrays)
+
+        def shape_of(i: int) -> tuple[Any, Any, Any]:
+            shape, dtype = self.shapes[i]
+            return shape, np.zeros((), dtype)[()], dtype
+
+        inner = self._again()
+        vector, arrays = self.arguments
+        examples = [arrays[i] for i in donated], [arrays[i] for i in kept]
+        lowered = jax.jit(run, donate_argnums=1).lower(vector if numbers else [], *examples)
+        self.compiled = compiled = lowered.compile()
+        if numbers:
+            return lambda numbers, lent, held: compiled([np.array(numbers)], lent, held)
+        return lambda numbers, lent, held: compiled([], lent, held)
+
+    def _again(self) -> Callable[..., Any]:
+        """The traced function as part of another: its equations, without running Python again."""
+        flat = jaxpr_as_fun(self.traced.jaxpr)
+        return lambda vector, arrays: flat(*vector, *arrays)
+
+    def text(self) -> Any:
+        """The jaxpr."""
+        return self.traced.jaxpr
+
+    def lowered(self) -> str:
+        """XLA's optimised HLO."""
+        return self.compiled.as_text()
+
+    def cost(self) -> dict[str, float]:
+        """XLA's estimate."""
+        found = self.compiled.cost_analysis()
+        return dict(found[0] if isinstance(found, list) else found)
+
+
+class XLA:
+    """What `polygrad.jit` needs of JAX."""
+
+    errors = (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+        jax.errors.NonConcreteBooleanIndexError,
+        jax.errors.UnexpectedTracerError,
+    )
+
+    def is_traced(self, array: Any) -> bool:
+        """True for a tracer."""
+        return isinstance(array, jax.core.Tracer)
+
+    def trace(self, function: Callable[..., list[Any]], numbers: int, arrays: list[Any]) -> Program:
+        """Trace a function; see `polygrad.core.backend.Compiler`."""
+
+        def pure(vector: list[Any], arrays: list[Any]) -> list[Any]:
+            return function(lambda i: lax.index_in_dim(vector[0], i, keepdims=False), arrays)
+
+        return Program(jax.jit(pure), numbers, arrays)
+
+    def cond(self, pred: Any, true: Callable[[], list[Any]], false: Callable[[], list[Any]]) -> list[Any]:
+        """`lax.cond` of functions that find their operands by themselves."""
+        return lax.cond(pred, true, false)
+
+    def while_loop(
+        self, cond: Callable[[list[Any]], Any], body: Callable[[list[Any]], list[Any]], carried: list[Any]
+    ) -> list[Any]:
+        """`lax.while_loop`."""
+        return lax.while_loop(cond, body, carried)
+
+
+def device(array: Any) -> Any:
+    """Where an array is; None for a tracer, so that what is made beside it is placed by the compiler."""
+    return None if isinstance(array, jax.core.Tracer) else array.device
