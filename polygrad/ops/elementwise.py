@@ -377,7 +377,7 @@ def nextafter(x1, x2, /):
 # -------------------------------------------------------------------------------------------------------- complex
 
 
-def _complex(xp, g):
+def as_complex(xp, g):
     """g in the complex type of its precision."""
     return g if xp.is_complex(g) else xp.astype(g, xp.result_type(g.dtype, xp.complex64))
 
@@ -389,7 +389,7 @@ def real(xp, x, /):
 
 
 @general(
-    x=(lambda xp, g: 1j * _complex(xp, g), lambda xp, t: xp.imag(_complex(xp, t))), dtypes="complex", cases=[((3, 4),)]
+    x=(lambda xp, g: 1j * as_complex(xp, g), lambda xp, t: xp.imag(as_complex(xp, t))), dtypes="complex", cases=[((3, 4),)]
 )
 def imag(x, /):
     """The imaginary part."""

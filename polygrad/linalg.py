@@ -1,0 +1,71 @@
+"""Linear algebra: the standard's extension, and PyTorch's functions beside it."""
+
+from polygrad.ops.linalg import (
+    cross,
+    det,
+    diagonal,
+    inv,
+    matrix_norm,
+    matrix_power,
+    matrix_rank,
+    outer,
+    pinv,
+    slogdet,
+    solve,
+    solve_triangular,
+    trace,
+    vector_norm,
+)
+from polygrad.ops.linalg_beyond import (
+    cond,
+    lstsq,
+    matrix_exp,
+    multi_dot,
+    norm,
+)
+from polygrad.ops.linalg_decompositions import (
+    cholesky,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    qr,
+    svd,
+    svdvals,
+)
+from polygrad.ops.products import matmul, tensordot, vecdot
+from polygrad.ops.shapes import matrix_transpose
+
+__all__ = [
+    "cholesky",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "matrix_transpose",
+    "multi_dot",
+    "norm",
+    "outer",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensordot",
+    "trace",
+    "vecdot",
+    "vector_norm",
+]
