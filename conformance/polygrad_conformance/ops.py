@@ -1,0 +1,326 @@
+"""The checks of one op: walks its declaration, names none."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from polygrad.core import Backend, bools, ints, new_tensor, separated
+from polygrad.core.backend import resolve
+from polygrad.core.cases import Case
+from polygrad.core.dtype import CATEGORIES, DTYPES
+from polygrad_conformance.calculus import Derivatives
+from polygrad_conformance.outcome import Outcome
+from polygrad_conformance.samples import Sample, as_host, cases_of, close, host, inexact, tensors_in
+
+__all__ = ["examine", "plain"]
+
+PRECISE, SHORT = ("float64", "complex128"), ("float32", "complex64")
+EXACT = ("int64", "uint8", "bool")
+TOLERANCE = {"float32": 2e-5, "complex64": 2e-5, "float64": 1e-10, "complex128": 1e-10}
+
+
+@cache
+def plain(backend: Backend) -> Backend:
+    """A backend of the same library without any override: every op is its body or the library's function."""
+    twin = Backend(f"{backend.name} without overrides", backend.xp, to_numpy=backend.to_numpy, devices=backend.devices)
+    return twin.ready()
+
+
+def accepted(op: Any, names: tuple[str, ...]) -> list[str]:
+    """Those of some data types that are in the op's category."""
+    return [name for name in names if DTYPES[name] in CATEGORIES[op.dtypes]]
+
+
+@cache
+def _records(op: Any) -> bool:
+    """True for a composite whose result has a history (its declaration does not say)."""
+    reference = plain(host())
+    for case in cases_of(op)[:1]:
+        sample = Sample.of(op, case, (accepted(op, PRECISE) or ["int64"])[0])
+        f = sample.function(reference)
+        leaves = [new_tensor(reference.asarray(a), reference).requires_grad_() for a in sample.active]
+        return any(getattr(y, "_node", None) is not None for y in f(leaves))
+    return False
+
+
+def differentiable(op: Any) -> bool:
+    """True when some derivative flows through the op."""
+    return _records(op) if op.kind == "composite" else op.differentiable
+
+
+def examine(op: Any, backend: Backend, outcome: Outcome) -> None:
+    """Check an op on a backend: values, derivatives to second order, placement, and overrides, over all its cases."""
+    cases = cases_of(op)
+    with outcome.check("declaration", "cases"):
+        assert cases, "declare at least one case, so that there is something to test"
+    if not cases:
+        return
+    try:
+        derivatives = differentiable(op)
+    except Exception:
+        derivatives = False  # the value check will say why it cannot run
+    outcome.applies = ["value", "reverse", "forward", "second"] if derivatives else ["value"]
+    for case in cases:
+        for dtype in accepted(op, PRECISE):
+            _examine_case(op, case, dtype, backend, outcome, derivatives)
+        for dtype in accepted(op, SHORT):
+            _short(op, case, dtype, backend, outcome, derivatives and case is cases[0])
+    for dtype in accepted(op, EXACT):
+        if _runs_on_the_host(op, cases[0], dtype):
+            with outcome.check("value", f"case {cases[0]!r}, {dtype}"):
+                _same_values(op, cases[0], dtype, backend, None)
+    for case in derived_cases(op, cases):
+        _edge(op, case, backend, outcome, derivatives)
+    if derivatives:
+        _mixed(op, cases[0], backend, outcome)
+        _elsewhere(op, cases, backend, outcome)
+    if op.name in backend.fast:
+        _override(op, cases, backend, outcome)
+
+
+# ------------------------------------------------------------------------------------------------------------ values
+
+
+def _results(op: Any, sample: Sample, backend: Backend, device: Any) -> list[Any]:
+    """What the op gives on constant tensors."""
+    from_host = [new_tensor(backend.asarray(a, device=device), backend) for a in sample.active]
+    return sample.function(backend, device)(from_host)
+
+
+def _host_value(y: Any) -> Any:
+    return as_host(y) if hasattr(y, "_array") else host().xp.asarray(y)
+
+
+def _same_values(op: Any, case: Case, dtype: Any, backend: Backend, device: Any) -> None:
+    """Assert that tensors, raw arrays, and (where there is one) an independent function agree with the reference."""
+    sample = Sample.of(op, case, dtype)
+    wanted = [_host_value(y) for y in _results(op, sample, plain(host()), None)]
+    got = _results(op, sample, backend, device)
+    hosted = [_host_value(y) for y in got]
+    assert len(hosted) == len(wanted), f"gives {len(hosted)} results, the reference {len(wanted)}"
+    for g, w in zip(hosted, wanted, strict=True):
+        close(g, w, TOLERANCE.get(str(w.dtype), 0.0))
+    if not inexact(sample.active[0] if sample.active else None):
+        return  # raw arrays are in their common data type already when they meet an op, numbers included
+    function = resolve(backend.arrays, op.name)
+    by_hand = [backend.to_numpy(y) for y in tensors_in(sample.raw(function, backend, device))]
+    for r, g in zip(by_hand, hosted, strict=True):
+        close(host().xp.asarray(r), g, TOLERANCE.get(str(g.dtype), 0.0))
+    if (other := independent(op, case)) is not None:
+        for o, w in zip(tensors_in(sample.raw(other, host())), wanted, strict=True):
+            w = w if inexact(w) else host().xp.astype(w, host().xp.asarray(o).dtype)
+            close(host().xp.astype(host().xp.asarray(o), w.dtype), w, TOLERANCE.get(str(w.dtype), 0.0))
+
+
+@cache
+def _special_functions() -> Any:
+    """A second library with functions of the host's arrays, where it is installed."""
+    try:
+        return import_module("scipy.special")
+    except ImportError:
+        return None
+
+
+def independent(op: Any, case: Case) -> Callable[..., Any] | None:
+    """A function of the same name that knows nothing of the op's body, if its parameters are called the same."""
+    if op.body is None:
+        return None
+    for space in (host().xp, _special_functions()):
+        function = None if space is None else resolve(space, op.name)
+        if function is None or not callable(function):
+            continue
+        named = {p.name for p in op.signature.parameters.values() if p.kind is not p.POSITIONAL_ONLY} - {
+            "dim",
+            "keepdim",
+        }
+        try:
+            theirs = set(inspect.signature(function).parameters)
+        except (TypeError, ValueError):  # a compiled function of arrays only
+            theirs = set() if getattr(function, "nin", 0) == len(case.operands) else {"?"}
+        if named <= theirs and "?" not in theirs and set(case.params) <= theirs:
+            return function
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------- circumstances
+
+
+def _examine_case(op: Any, case: Case, dtype: str, backend: Backend, outcome: Outcome, derivatives: bool) -> None:
+    """Double precision: value, derivatives to second order of all operands together, and of each alone."""
+    where = f"case {case!r}, {dtype}"
+    with outcome.check("value", where):
+        _same_values(op, case, dtype, backend, None)
+    sample = Sample.of(op, case, dtype)
+    if not derivatives or not sample.active:
+        return
+    check = Derivatives(backend, outcome).check
+    check(sample.function(backend), sample.active, where)
+    if len(sample.active) > 1:
+        for i, x in enumerate(sample.active):
+            check(sample.function(backend, only=i), [x], f"{where}, operand {i} alone", order=1)
+
+
+def _short(op: Any, case: Case, dtype: str, backend: Backend, outcome: Outcome, derivatives: bool) -> None:
+    """Single precision: value, and that nothing on the way back becomes double."""
+    where = f"case {case!r}, {dtype}"
+    with outcome.check("value", where):
+        _same_values(op, case, dtype, backend, None)
+    sample = Sample.of(op, case, dtype)
+    if derivatives and sample.active:
+        for device in (None, *short_devices(backend)):
+            check = Derivatives(backend, outcome, device, precise=False).check
+            check(sample.function(backend, device), sample.active, _on(where, device), order=1)
+
+
+def _edge(op: Any, case: Case, backend: Backend, outcome: Outcome, derivatives: bool) -> None:
+    """Empty, size-one, 0-d and broadcast operands, where the reference accepts them."""
+    dtype = (accepted(op, PRECISE) or accepted(op, EXACT))[0]
+    if not _runs_on_the_host(op, case, dtype):
+        return
+    where = f"shapes {case!r}, {dtype}"
+    with outcome.check("value", where):
+        _same_values(op, case, dtype, backend, None)
+    sample = Sample.of(op, case, dtype)
+    if derivatives and sample.active:
+        Derivatives(backend, outcome).check(sample.function(backend), sample.active, where, order=1)
+
+
+def _mixed(op: Any, case: Case, backend: Backend, outcome: Outcome) -> None:
+    """Operands of several data types: each gets a cotangent of its own type, real ones a real one."""
+    sample = Sample.of(op, case, PRECISE[0])
+    if len(sample.active) < 2:
+        return
+    pairs = [
+        (a, b) for a, b in (("float64", "complex128"), ("complex128", "float64")) if accepted(op, PRECISE) == [*PRECISE]
+    ]
+    for pair in pairs:
+        mixed = Sample.of(op, case, pair)
+        where = f"case {case!r}, {' and '.join(pair)}"
+        Derivatives(backend, outcome).check(mixed.function(backend), mixed.active, where, order=1)
+    if DTYPES["float32"] in CATEGORIES[op.dtypes]:
+        mixed = Sample.of(op, case, ("float32", "float64"))
+        where = f"case {case!r}, float32 and float64"
+        Derivatives(backend, outcome, precise=False).check(mixed.function(backend), mixed.active, where, order=1)
+
+
+def _elsewhere(op: Any, cases: list[Case], backend: Backend, outcome: Outcome) -> None:
+    """Everything on a device that is not the default: a constant made without naming the device shows."""
+    for device in other_devices(backend):
+        for case in cases:
+            for dtype in accepted(op, PRECISE):
+                where = _on(f"case {case!r}, {dtype}", device)
+                sample = Sample.of(op, case, dtype)
+                if not sample.active:
+                    continue
+                with outcome.check("placement", where):
+                    for y in _results(op, sample, backend, device):
+                        moved = "device" in getattr(op, "required", ())
+                        assert moved or y.device == device, f"a result is on {y.device}"
+                Derivatives(backend, outcome, device).check(sample.function(backend, device), sample.active, where)
+
+
+def _override(op: Any, cases: list[Case], backend: Backend, outcome: Outcome) -> None:
+    """The adapter's function against what the op is without it, on raw arrays, in every data type of the category."""
+    reference, implementation = backend.reference(op), backend.implementation(op)
+    for case in [*cases, *derived_cases(op, cases)]:
+        for dtype in accepted(op, (*PRECISE, *SHORT, *EXACT)):
+            if not _runs_on_the_host(op, case, dtype):
+                continue
+            sample = Sample.of(op, case, dtype)
+            with outcome.check("override", f"case {case!r}, {dtype}"):
+                wanted, got = (
+                    [host().xp.asarray(backend.to_numpy(y)) for y in tensors_in(sample.raw(function, backend))]
+                    for function in (reference, implementation)
+                )
+                for g, w in zip(got, wanted, strict=True):
+                    close(g, w, TOLERANCE.get(str(w.dtype), 0.0))
+
+
+def _on(where: str, device: Any) -> str:
+    return where if device is None else f"{where}, on {device}"
+
+
+@cache
+def _devices(backend: Backend) -> tuple[list[Any], list[Any]]:
+    """The devices beside the default one: those with double precision, those without."""
+    long, short = [], []
+    default = backend.arrays.device(backend.xp.zeros((), dtype=backend.native("float32")))
+    for device in backend.devices():
+        if device == default:
+            continue
+        try:
+            backend.xp.zeros((), dtype=backend.native("float64"), device=device)
+            backend.xp.zeros((), dtype=backend.native("int64"), device=device)
+            long.append(device)
+        except Exception:
+            try:
+                backend.xp.zeros((), dtype=backend.native("int64"), device=device)
+                short.append(device)
+            except Exception:
+                continue
+    return long[:1], short[:1]
+
+
+def other_devices(backend: Backend) -> list[Any]:
+    """A device that is not the default one and has double precision, if there is one."""
+    return _devices(backend)[0]
+
+
+def short_devices(backend: Backend) -> list[Any]:
+    """A device without double precision (a double made there is an error), if there is one."""
+    return _devices(backend)[1]
+
+
+# --------------------------------------------------------------------------------------------------------------- edges
+
+UNARY = [((),), ((1,),), ((0, 3),)]
+SEVERAL = [((), (3,)), ((3, 1), (1, 4)), ((2, 1, 3), (4, 1)), ((0, 3), (1,))]
+
+
+def derived_cases(op: Any, cases: list[Case]) -> Iterator[Case]:
+    """Cases of unusual shapes: broadcast ones for ops that work element by element; for all empty, size-one and 0-d.
+
+    Other ops get theirs from their first cases, each distinct size in turn made 0, and all made 1 or dropped; not all
+    of them are valid.
+    """
+    first = cases[0].operands
+    count = sum(_shape(s) is not None for s in first)
+    if op.kind == "pointwise":
+        for shapes in UNARY if count == 1 else SEVERAL:
+            sizes = iter(shapes * count)
+            operands = tuple(s if _shape(s) is None else _shaped(s, next(sizes)) for s in first)
+            yield Case(operands, cases[0].params, cases[0].invariant)
+        return
+    for case in cases[:2]:
+        sizes = sorted({n for s in case.operands for n in _shape(s) or ()})
+        for gone in sizes:
+            yield _resized(case, lambda shape, gone=gone: tuple(0 if n == gone else n for n in shape))
+        yield _resized(case, lambda shape: (1,) * len(shape))
+    yield _resized(cases[0], lambda shape: ())
+
+
+def _resized(case: Case, change: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Case:
+    operands = tuple(s if _shape(s) is None else _shaped(s, change(_shape(s) or ())) for s in case.operands)
+    return Case(operands, case.params, case.invariant)
+
+
+def _shape(spec: Any) -> tuple[int, ...] | None:
+    return spec if isinstance(spec, tuple) else spec.shape if isinstance(spec, ints | bools | separated) else None
+
+
+def _shaped(spec: Any, shape: tuple[int, ...]) -> Any:
+    if isinstance(spec, ints):
+        return ints(shape, spec.low, spec.high)
+    return shape if isinstance(spec, tuple) else type(spec)(shape)
+
+
+def _runs_on_the_host(op: Any, case: Case, dtype: str) -> bool:
+    try:
+        _results(op, Sample.of(op, case, dtype), plain(host()), None)
+    except Exception:
+        return False
+    return True
