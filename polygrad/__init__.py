@@ -5,7 +5,7 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd
+from polygrad import autograd, fft, linalg
 from polygrad._version import __version__
 from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from polygrad.config import show_config
@@ -139,6 +139,7 @@ from polygrad.ops.indexing import (
     take_along_axis,
     where,
 )
+from polygrad.ops.linalg_beyond import kron
 from polygrad.ops.place import (
     to_device,
 )
