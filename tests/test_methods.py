@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import require_torch
 
 import polygrad as pg
-
+from conftest import require_torch
 
 # The tensors that the expressions below are about; `x`, `y`, `v`, `p`, `z` require grad.
 RNG = np.random.default_rng(7)
@@ -51,7 +50,19 @@ EXPRESSIONS = [
         for name in "add sub mul div floor_divide remainder bitwise_and bitwise_or bitwise_xor eq lt pow".split()
     ),
     *(f"b.{name}(c)" for name in "logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor eq ne".split()),
-    *("b.logical_not()", "b.bitwise_not()", "~b", "n.bitwise_not()", "n.logical_not()"),
+    *(
+        "b + c",
+        "b * c",
+        "b * True",
+        "x * True",
+        "b | c",
+        "x[b * c]",
+        "b.logical_not()",
+        "b.bitwise_not()",
+        "~b",
+        "n.bitwise_not()",
+        "n.logical_not()",
+    ),
     # arithmetic
     *(
         "x + y",

@@ -40,6 +40,8 @@ def _seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
             )
         if g._backend is not y._backend:
             raise RuntimeError(f"grad_output[{index}] is on backend {g.backend!r} and output[{index}] on {y.backend!r}")
+        if g.device != y.device:
+            raise RuntimeError(f"grad_output[{index}] is on device {g.device} and output[{index}] on {y.device}")
         if g.dtype.is_complex and not y.dtype.is_complex:
             raise RuntimeError(
                 f"grad_output[{index}] is {g.dtype} and output[{index}] is {y.dtype}; a real output takes a real gradient"

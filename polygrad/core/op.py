@@ -83,6 +83,7 @@ class Op:
             )
         self._compile(rules)
         named = [i for i, n in enumerate(self.operands) if n in rules] or list(range(len(self.operands)))
+        self.boolean: str | None = options.get("boolean")
         promoted = options.get("promote")
         self.promoted = tuple(named) if promoted is None else tuple(self.operands.index(n) for n in promoted)
         self.implementations: dict[Backend, Any] = _Implementations(self)
@@ -341,6 +342,8 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         operands, params = mode.observer.enter(op, operands, params)
     backend = _common_backend(op, operands)
     arrays, edges = _gather(op, operands, backend)
+    if op.boolean is not None and all(_is_boolean(a, backend) for a in arrays):
+        return apply(declared.ops[op.boolean], operands, params)
     arrays = _promote(op, arrays, backend)
     function = op.implementations[backend][0]
     if params.get("dtype") is not None:
@@ -377,6 +380,10 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     if several and hasattr(y, "_fields"):
         return type(y)(*results)
     return results
+
+
+def _is_boolean(value: Any, backend: Backend) -> bool:
+    return type(value) is bool or (hasattr(value, "dtype") and backend.dtypes[value.dtype].category == "bool")
 
 
 def _raw_key(key: Any) -> Any:
@@ -500,6 +507,8 @@ def _promote(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
         if type(a) in SCALARS:
             if not real:
                 arrays[i] = backend.asarray(a, dtype=target)
+            elif type(a) is bool and target.category != "bool":
+                arrays[i] = int(a)
         elif backend.dtypes[a.dtype] is not target:
             native = native or backend.native(target)
             arrays[i] = backend.arrays.astype(a, native)
@@ -563,7 +572,7 @@ def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, A
     return decorate
 
 
-_OPTIONS = ("domain", "cases", "node", "name", "promote")
+_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean")
 
 
 def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -579,8 +588,9 @@ def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any
 
     Args:
         dtypes: the category of data types; integers given to a floating op become the default float.
-        keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `node` (PyTorch's name
-            for the node) and `name` (where it differs from the function's).
+        keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `boolean` (the op that
+            stands for it among booleans, where the standard has none), `node` (PyTorch's name for the node) and `name`
+            (where it differs from the function's).
     """
     return _declare("pointwise", *_reorder(keywords, dtypes))
 

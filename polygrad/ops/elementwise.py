@@ -17,7 +17,7 @@ LN2, LN10 = math.log(2.0), math.log(10.0)
 # ----------------------------------------------------------------------------------------------------- arithmetic
 
 
-@pointwise(x1=1, x2=1, dtypes="numeric", cases=[((3, 4), (3, 4)), ((3, 4), (4,))])
+@pointwise(x1=1, x2=1, dtypes="numeric", boolean="logical_or", cases=[((3, 4), (3, 4)), ((3, 4), (4,))])
 def add(x1, x2, /):
     """Sum, element by element."""
 
@@ -27,7 +27,14 @@ def subtract(x1, x2, /):
     """Difference, element by element."""
 
 
-@pointwise(x1=lambda x2: x2, x2=lambda x1: x1, dtypes="numeric", node="Mul", cases=[((3, 4), (3, 4)), ((3, 1), (4,))])
+@pointwise(
+    x1=lambda x2: x2,
+    x2=lambda x1: x1,
+    dtypes="numeric",
+    boolean="logical_and",
+    node="Mul",
+    cases=[((3, 4), (3, 4)), ((3, 1), (4,))],
+)
 def multiply(x1, x2, /):
     """Product, element by element."""
 

@@ -141,14 +141,10 @@ class Operators(Described):
         return functions.inplace("pow", self, other) if is_operand(other) else NotImplemented
 
     def __matmul__(self, other: Any, /) -> Tensor:
-        return (
-            functions.matmul(self, other) if type(other) in OPERANDS else _operate(functions.matmul, self, other, other)
-        )
+        return NotImplemented if isinstance(other, numbers.Number) else _operate(functions.matmul, self, other, other)
 
     def __rmatmul__(self, other: Any, /) -> Tensor:
-        return (
-            functions.matmul(other, self) if type(other) in OPERANDS else _operate(functions.matmul, other, self, other)
-        )
+        return NotImplemented if isinstance(other, numbers.Number) else _operate(functions.matmul, other, self, other)
 
     def __imatmul__(self, other: Any, /) -> Tensor:
         return functions.inplace("matmul", self, other) if is_operand(other) else NotImplemented
