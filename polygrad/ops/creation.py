@@ -65,7 +65,7 @@ def asarray(backend, obj, /, *, dtype=None, device=None, copy=None, requires_gra
     if isinstance(obj, list | tuple) and _has_tensor(obj):
         x = _stacked(backend, obj)
         return x if dtype is None else backend.tensors.astype(x, as_dtype(dtype))
-    if (home := backend_of(obj)) is not None:
+    if backend_of(obj) is not None:
         wanted = None if dtype is None else as_dtype(dtype)
         return _made(backend.asarray(obj, wanted, device, copy=True if copy is None else copy), backend, requires_grad)
     if hasattr(obj, "__array__") or (hasattr(obj, "__buffer__") or isinstance(obj, memoryview | bytearray)):

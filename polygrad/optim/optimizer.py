@@ -33,7 +33,9 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
-            raise TypeError(f"params argument given to the optimizer should be an iterable of Tensors or dicts, but got {type(params).__name__}")
+            raise TypeError(
+                f"params argument given to the optimizer should be an iterable of Tensors or dicts, but got {type(params).__name__}"
+            )
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -71,7 +73,9 @@ class Optimizer:
         known = {id(p) for group in self.param_groups for p in group["params"]}
         if len({id(p) for p in params}) != len(params) or any(id(p) in known for p in params):
             raise ValueError("some parameters appear twice, in one parameter group or in more than one")
-        missing = [name for name, value in self.defaults.items() if value is None and name == "lr" and name not in param_group]
+        missing = [
+            name for name, value in self.defaults.items() if value is None and name == "lr" and name not in param_group
+        ]
         if missing:
             raise ValueError(f"parameter group didn't specify a value of required optimization parameter {missing[0]}")
         options = {"param_names": names} if names else {}
@@ -131,7 +135,9 @@ class Optimizer:
         """
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
-            raise ValueError(f"loaded state dict has {len(saved)} parameter groups, the optimizer has {len(self.param_groups)}")
+            raise ValueError(
+                f"loaded state dict has {len(saved)} parameter groups, the optimizer has {len(self.param_groups)}"
+            )
         for i, (mine, theirs) in enumerate(zip(self.param_groups, saved, strict=True)):
             if len(mine["params"]) != len(theirs["params"]):
                 raise ValueError(
