@@ -5,7 +5,7 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd, fft, linalg
+from polygrad import autograd, fft, io, linalg, models, nn, optim, random
 from polygrad._version import __version__
 from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from polygrad.config import show_config
@@ -200,6 +200,25 @@ from polygrad.ops.sorting import (
     argsort,
     sort,
     topk,
+)
+from polygrad.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
 )
 
 # PyTorch's names of the same functions.

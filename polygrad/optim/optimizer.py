@@ -98,7 +98,13 @@ class Optimizer:
             What the closure returned, or None.
         """
         for hook in list(self._step_pre_hooks.values()):
-            hook(self, (closure,), {})
+            replaced = hook(self, (closure,), {})
+            if replaced is not None:
+                if not (isinstance(replaced, tuple) and len(replaced) == 2):
+                    raise RuntimeError(
+                        f"{hook} must return None or a tuple of (new_args, new_kwargs), but got {replaced}."
+                    )
+                closure = replaced[1].get("closure", replaced[0][0] if replaced[0] else None)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -123,15 +129,24 @@ class Optimizer:
     # --------------------------------------------------------------------------------------------------- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """The options and the state, with parameters replaced by their numbers (PyTorch's layout)."""
+        """The options and the state, with parameters replaced by their numbers (PyTorch's layout).
+
+        The tensors are of this moment: later steps do not reach them.
+        """
         numbers = {id(p): i for i, p in enumerate(self._parameters())}
         groups = [{**g, "params": [numbers[id(p)] for p in g["params"]]} for g in self.param_groups]
-        return {"state": {numbers[id(p)]: dict(s) for p, s in self.state.items() if s}, "param_groups": groups}
+        state = {
+            numbers[id(p)]: {key: v.detach() if isinstance(v, Tensor) else v for key, v in s.items()}
+            for p, s in self.state.items()
+            if s
+        }
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave, here or on another backend.
 
-        Raises ValueError when the groups differ in number or size; nothing has changed then.
+        Options that the saved groups lack keep their values. Raises ValueError when the groups differ in number or size;
+        nothing has changed then.
         """
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
@@ -150,7 +165,7 @@ class Optimizer:
             p = by_number[number]
             state[p] = {key: _moved(value, p) for key, value in values.items()}
         self.param_groups = [
-            {**deepcopy({k: v for k, v in theirs.items() if k != "params"}), "params": mine["params"]}
+            {**mine, **deepcopy({k: v for k, v in theirs.items() if k != "params"}), "params": mine["params"]}
             for mine, theirs in zip(self.param_groups, saved, strict=True)
         ]
         self.state = state
@@ -174,4 +189,4 @@ def _moved(value: Any, p: Tensor) -> Any:
     if not isinstance(value, Tensor):
         return deepcopy(value)
     dtype = p.dtype if value.dtype.is_floating_point and value.shape == p.shape else value.dtype
-    return value.detach().clone().to(p._backend.name).to(dtype=dtype, device=p.device)
+    return value.detach().to(p._backend, dtype=dtype, device=p.device)

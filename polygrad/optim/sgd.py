@@ -25,6 +25,7 @@ class SGD(Optimizer):
         weight_decay: coefficient of the L2 penalty.
         nesterov: look ahead along the velocity.
         maximize: go uphill.
+        foreach, fused: how PyTorch loops over the parameters; no effect.
 
     Raises:
         ValueError: a negative rate, momentum or decay; `nesterov` without momentum or with dampening.
@@ -33,13 +34,15 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
         weight_decay: float = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
     ):
         if lr < 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
