@@ -1,17 +1,17 @@
 """Random numbers: generators, and PyTorch's functions of the current one.
 
-The same seed gives the same numbers on every backend and device, in eager code and under `jit`. A `Generator` is a key and a
-counter in one int64 tensor, so it is captured by `jit`, saved in checkpoints and split for workers. How far a draw moves the
-counter depends on its shape and data type alone. A shorter draw is a prefix of a longer one.
+The same seed gives the same numbers on every backend and device, in eager code and under `jit`. A `Generator` is a key
+and a counter in one int64 tensor, so it is captured by `jit`, saved in checkpoints and split for workers. How far a
+draw moves the counter depends on its shape and data type alone. A shorter draw is a prefix of a longer one.
 
 How numbers are made of bits is told in `polygrad.ops.random`; what to know of the result:
 
 ==================  =================================================================================================
 uniform [a, b)      multiples of 2**-24 (float64: 2**-53) of the power of two that bounds |a| and |b|; b itself never
 normal, float32     32 bits each; quantile function exact to 1.2e-9 before rounding, monotone, symmetric; |z| <= 6.34
-normal, float64     64 bits each; quantile function exact to 1.2e-9, in steps of 2**-56; |z| <= 9.08
+normal, float64     64 bits each; exact to 1.2e-9, in steps of 2**-56 (beside a mean 2**-49); |z| <= 9.08
 exponential         as normal; quantile function exact to 2.8e-9; up to 22.2 (float32) or 43.7 (float64) means
-integers            64 bits each; the probability of a value is off by less than 2**-64, so relatively (high - low) * 2**-64
+integers            64 bits each; the probability of a value is off by less than 2**-64 (relatively (b - a) * 2**-64)
 bernoulli           the probability is rounded to a multiple of 2**-24
 dropout mask        16 bits each; the probability is rounded to a multiple of 2**-16
 ==================  =================================================================================================
@@ -148,7 +148,7 @@ class Generator:
         self._state._put(backend.asarray(words, dtype=INT64, device=self._state.device), backend)
 
     def _draw(self, op: Any, elements: int, width: int, /, *operands: Any, device: Any = None, **params: Any) -> Tensor:
-        """The result of an op on the state; the counter moves by the blocks that so many elements of `width` bits take."""
+        """The result of an op on the state; the counter moves by what so many elements of `width` bits take."""
         state = self._state
         here = state if device is None else state._backend.tensors.to_device(state, device=device)
         drawn = op(here, *operands, **params)
@@ -169,7 +169,7 @@ def _task() -> Any:
 
 
 class _Owned:
-    """A default generator and whose it is: contexts are copied into new tasks (and, from Python 3.14 on, new threads)."""
+    """A default generator and whose it is: new tasks (and, from 3.14 on, threads) get a copied context."""
 
     __slots__ = ("generator", "thread", "task")
 
@@ -188,10 +188,10 @@ _process_seed: list[int] = []  # the main thread's last manual_seed, or what the
 def default_generator() -> Generator:
     """The generator that is used where none is given: one per thread and task, on the current default backend.
 
-    A thread's generator starts from the process's seed: that of the last `manual_seed` in the main thread, or else a number
-    that the operating system gave once. So threads draw the same numbers, whatever the others do; those that should
-    differ take generators from `split`. An asyncio task starts with a copy of the generator of the task that started it, as it
-    is when the new task first draws.
+    A thread's generator starts from the process's seed: that of the last `manual_seed` in the main thread, or else a
+    number that the operating system gave once. So threads draw the same numbers, whatever the others do; those that
+    should differ take generators from `split`. An asyncio task starts with a copy of the generator of the task that
+    started it, as it is when the new task first draws.
     """
     return _default(get_backend())
 
@@ -215,7 +215,7 @@ def _default(backend: Backend) -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generator's stream of this seed; returns it. In the main thread, also the seed of new threads."""
+    """Start the default generator's stream of this seed; returns it. In the main thread, new threads will too."""
     generator = default_generator().manual_seed(seed)
     if threading.current_thread() is threading.main_thread():
         _process_seed[:] = [generator.initial_seed()]
@@ -258,10 +258,13 @@ def fork_rng(enabled: bool = True) -> Iterator[None]:
 
 @cache
 def _grid(low: float, high: float, dtype: DType) -> dict[str, Any]:
-    """What `draw_uniform` needs for [low, high): a grid on which both bounds have 24 (float64: 53) bits."""
-    digits = 53 if dtype.name == "float64" else 24
+    """What `draw_uniform` needs for [low, high): a grid on which both bounds have 24 (float64: 53) bits.
+
+    Its step is no smaller than the smallest normal number, because some devices take smaller ones for zero.
+    """
+    digits, least = (53, -1022) if dtype.name == "float64" else (24, -126)
     fraction, exponent = math.frexp(max(abs(low), abs(high)))
-    exponent -= digits + (fraction == 0.5)
+    exponent = max(exponent - digits - (fraction == 0.5), least)
     first, stop = math.ceil(math.ldexp(low, -exponent)), math.ceil(math.ldexp(high, -exponent))
     return {"first": first, "count": max(stop - first, 1), "scale": 2.0**exponent}
 
@@ -315,7 +318,8 @@ def _paired(op, shape, backend, generator, dtype, device, requires_grad, **param
 def rand(backend, *size, generator=None, dtype=None, device=None, requires_grad=False):
     """Uniform random numbers of [0, 1), of a shape given as a tuple or as sizes.
 
-    They are made on the generator's backend and device, or on the default backend. A complex dtype gets them in both parts.
+    They are made on the generator's backend and device, or on the default backend. A complex dtype has them in both
+    parts.
     """
     given = {"low": 0.0, "high": 1.0}
     return _paired(draw_uniform, _size(size), backend, generator, dtype, device, requires_grad, **given)
@@ -347,8 +351,8 @@ def uniform(backend, low=0.0, high=1.0, size=(), *, generator=None, dtype=None, 
 def normal(backend, mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None, requires_grad=False):
     """Normal random numbers of a mean and a standard deviation, which are numbers, or tensors that give the shape.
 
-    The same bits everywhere; but for a mean or std that is a float64 tensor, a compiler that contracts the multiplication
-    and the addition may change the last place.
+    The same bits everywhere; but for a mean or std that is a float64 tensor, a compiler that contracts the
+    multiplication and the addition may change the last place.
 
     Raises RuntimeError for a negative std that is a number, and for a `size` beside tensors.
     """
@@ -365,8 +369,8 @@ def normal(backend, mean=0.0, std=1.0, size=None, *, generator=None, dtype=None,
     shape = xp.broadcast_shapes(*(x.shape for x in tensors))
     z = _drawn(draw_normal, shape, backend, generator, wanted, device or tensors[0].device, False)
     # The product of two float32 numbers is exact in float64: a compiler may contract it with the sum.
-    mean, std, z = (x.detach().double() if isinstance(x, Tensor) else float(x) for x in (mean, std, z))
-    drawn = xp.astype(mean + std * z, wanted)
+    shift, scale = (x.detach().double() if isinstance(x, Tensor) else float(x) for x in (mean, std))
+    drawn = xp.astype(shift + scale * z.double(), wanted)
     return drawn.requires_grad_() if requires_grad else drawn
 
 
@@ -401,7 +405,10 @@ def randint(backend, low=0, high=None, size=None, *, generator=None, dtype=None,
 
 @creation
 def randperm(backend, n, *, generator=None, dtype=None, device=None, requires_grad=False):
-    """The integers 0 ... n - 1 in random order; int64 unless `dtype` says otherwise. Raises RuntimeError for negative n."""
+    """The integers 0 ... n - 1 in random order; int64 unless `dtype` says otherwise.
+
+    Raises RuntimeError for a negative n.
+    """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     drawn = (generator or _default(backend))._draw(draw_permutation, n, 64, device=device, n=int(n))
@@ -439,6 +446,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
 
     Probabilities count in steps of 2**-24. Raises RuntimeError for a `p` outside [0, 1].
     """
+    p = None if p is None else float(p)
     if p is not None and not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli expects p to be in [0, 1], but got p={p}")
     options = {"generator": generator, "dtype": DTYPES["float32"], "device": input.device}
@@ -452,6 +460,7 @@ def dropout_mask(x: Tensor, p: float, *, generator: Generator | None = None) -> 
 
     What is kept must be divided by `keep`, the probability that was used. Raises ValueError for a `p` outside [0, 1].
     """
+    p = float(p)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     threshold, generator = round((1 - p) * 65536), generator or _default(x._backend)
@@ -464,8 +473,8 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn with probabilities proportional to the weights in a vector, or in the rows of a matrix, as int64.
 
-    With replacement, weights count in steps of 2**-40 of the largest. The weights must be finite, not negative and not all zero
-    (values are not looked at; a zero weight is never drawn as long as enough others are there).
+    With replacement, weights count in steps of 2**-40 of the largest. The weights must be finite, not negative and not
+    all zero (values are not looked at; a zero weight is never drawn as long as enough others are there).
 
     Raises RuntimeError for other shapes, and for more samples than categories without replacement.
     """

@@ -56,7 +56,7 @@ SIZES = (256, 2048, 16384)
 
 
 def _rounded(n: int) -> int:
-    """A size from `SIZES` or of four in an octave: a program takes 0.3 s to compile, and a longer draw begins like a shorter."""
+    """A size from `SIZES`, or of four in an octave: a program compiles in 0.3 s, and long draws begin as short ones."""
     if n <= SIZES[-1]:
         return next(size for size in SIZES if n <= size)
     step = 1 << (n.bit_length() - 3)

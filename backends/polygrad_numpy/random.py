@@ -113,10 +113,13 @@ def _reference(name: str) -> Callable[..., Any]:
 
 
 def _in_parts(name: str, width: int) -> Callable[..., Any]:
-    """The op's body on parts of a draw whose elements take `width` bits: an element depends on its place alone."""
-    part = BLOCKS * 64 // width
+    """The op's body on parts of a draw whose elements take `width` bits, or 64 if they are float64.
+
+    It may be cut because an element depends on its place alone.
+    """
 
     def draw(state: np.ndarray, /, *, shape: tuple[int, ...], **params: Any) -> Any:
+        part = BLOCKS * 64 // (64 if params.get("dtype") == np.float64 else width)
         n = math.prod(shape)
         if n <= part:
             return NotImplemented

@@ -1,9 +1,9 @@
 """Random bits and numbers made of them: pure functions of a state, the same bits on every backend, eager or compiled.
 
 The source of bits is Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-1, 2, 3", SC 2011): block c of a stream is the cipher of the counter c under the stream's key. A state is an int64 array of three
-words, two for the key and one for the counter. What a draw takes depends on its shape and data type alone, and element i of a draw
-depends on i alone, so a shorter draw is a prefix of a longer one.
+1, 2, 3", SC 2011): block c of a stream is the cipher of the counter c under the stream's key. A state is an int64 array
+of three words, two for the key and one for the counter. What a draw takes depends on its shape and data type alone, and
+element i of a draw on i alone (but for permutations and multinomials), so a shorter draw is a prefix of a longer one.
 
 Bits become numbers by integer arithmetic and operations that round once, so that no library and no compiler can make a
 difference. Logarithms and cosines differ in the last place from library to library, and a compiler may contract
@@ -35,7 +35,7 @@ PARITY = 0x1BD11BDA
 def threefry2x32(xp, k0, k1, x0, x1, /):
     """The two words of the block (x0, x1) under the key (k0, k1); all are int64, in [0, 2**32).
 
-    The body has operators only: it also takes Python's integers, which are faster than an array library for a few blocks.
+    The body has operators only: it also takes Python's integers, which are faster than arrays for a few blocks.
     """
     keys = (k0, k1, k0 ^ k1 ^ PARITY)
     x0, x1 = x0 + k0, (x1 + k1) & WORD
@@ -125,8 +125,8 @@ def draw_mask(xp, state, /, *, shape, threshold):
 
 # ------------------------------------------------------------------------------------------- normals and exponentials
 #
-# A quantile function is tabulated by octaves of the probability, 32 cubics an octave, because it is singular at 0: inside an
-# octave it is the same smooth curve, nearly. The cubics pass through the ends and thirds of their segments.
+# A quantile function is tabulated by octaves of the probability, 32 cubics an octave, because it is singular at 0:
+# inside an octave it is nearly the same smooth curve. The cubics pass through the ends and thirds of their segments.
 
 SEGMENTS = 32
 NODES = 3 * SEGMENTS + 1
@@ -155,9 +155,9 @@ def _polynomial(coefficients: list[float], s: float) -> float:
 def _normal_nodes(octaves: int) -> list[list[float]]:
     """Upper quantiles of the normal distribution at p = x * 2**-(1 + octave), at 97 equidistant x of [1/2, 1].
 
-    With dp/dz = -exp(-z**2 / 2) / sqrt(2 pi) the quantile function obeys z'' = z z'**2 (Steinbrecher and Shaw, "Quantile
-    mechanics", 2008). Its series is stepped inward from the tail, since outward errors would grow as 1 / p; only + * / of floats, so
-    that every machine makes the same table.
+    With dp/dz = -exp(-z**2 / 2) / sqrt(2 pi) the quantile function obeys z'' = z z'**2 (Steinbrecher and Shaw,
+    "Quantile mechanics", 2008). Its series is stepped inward from the tail, since outward errors would grow as 1 / p;
+    only + * / of floats, so that every machine makes the same table.
     """
     found = []
     z, v = TAILS[octaves]
@@ -208,7 +208,7 @@ def _product(a: Any, f: Any, bits: int) -> Any:
 
 @discrete(promote=(), cases=[case(ints((5,), 1, 2**31), *(ints((1024,), -(2**34), 2**34) for _ in range(4)), bits=32)])
 def tabulated(xp, m, c3, c2, c1, c0, /, *, bits):
-    """The tabulated function at m * 2**-bits, for odd int64 m of [1, 2**bits), where bits is 32 or 63; in the table's units."""
+    """The tabulated function at m * 2**-bits, in its units, for odd int64 m of [1, 2**bits); bits is 32 or 63."""
     octave = xp.zeros_like(m)
     for step in (32, 16, 8, 4, 2, 1):
         if step < bits:
@@ -253,8 +253,8 @@ def draw_normal(xp, state, /, *, shape, dtype, mean=0.0, std=1.0):
 def _affine(xp: Any, q: Any, units: int, mean: float, std: float, dtype: Any) -> Any:
     """mean + std * q * 2**-units as floats, by operations that no contraction changes.
 
-    Without a mean it is an exact scaling and one product. With one, q is cut to 49 fractional bits and split into two parts,
-    std into parts of 26 bits: the products are exact in float64, only their sums round, in the order written.
+    Without a mean it is an exact scaling and one product. With one, q is cut to 49 fractional bits and split into two
+    parts, std into parts of 26 bits: the products are exact in float64, only their sums round, in the order written.
     """
     if dtype != xp.float64:
         std = struct.unpack("f", struct.pack("f", std))[0]
@@ -297,8 +297,8 @@ def draw_exponential(xp, state, /, *, shape, dtype, scale=1.0):
 def draw_multinomial(xp, state, weights, /, *, samples, replacement):
     """Indices drawn by the weights in the rows of a matrix, of shape (rows, samples), as int64.
 
-    With replacement, weights count in steps of 2**-40 of the row's largest (coarser when rows * columns > 2**21), because sums of
-    integers are exact in any order. Without, the first arrivals of exponential clocks are taken.
+    With replacement, weights count in steps of 2**-40 of the row's largest (coarser when rows * columns > 2**21),
+    because sums of integers are exact in any order. Without, the first arrivals of exponential clocks are taken.
     """
     rows, columns = weights.shape
     weights = xp.astype(weights, xp.float64)
