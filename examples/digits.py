@@ -77,7 +77,7 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
     total = args.steps or args.epochs * per_epoch
     losses: list[float] = []
     start = time.perf_counter()
-    with tqdm(total=total, unit="step") as bar:
+    with tqdm(total=total, unit="step", mininterval=0.5) as bar:
         while len(losses) < total:
             order = pg.randperm(len(labels))
             for i in range(per_epoch):
@@ -90,7 +90,7 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
                 optimizer.step()
                 losses.append(loss.item())
                 bar.update()
-                bar.set_postfix(loss=f"{losses[-1]:.4f}")
+                bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
     seconds = time.perf_counter() - start
     print(f"{total} steps in {seconds:.1f} s on {pg.get_backend().name}, last loss {losses[-1]:.4f}")
     print(f"test accuracy {100 * accuracy(model, test_images, test_labels):.2f} %")
