@@ -290,6 +290,7 @@ def draw_exponential(xp, state, /, *, shape, dtype, scale=1.0):
 
 
 @discrete(
+    dtypes="real",
     promote=(),
     domain={"weights": (0.1, 2.0)},
     cases=[case(STATE, (2, 5), samples=3, replacement=True), case(STATE, (2, 5), samples=3, replacement=False)],
@@ -307,7 +308,7 @@ def draw_multinomial(xp, state, weights, /, *, samples, replacement):
         clock = xp.draw_exponential(state, shape=(rows, columns), dtype=xp.float64)
         arrival = xp.where(possible, clock / xp.where(possible, weights, ones), ones * math.inf)
         order = xp.argsort(arrival, axis=-1, stable=True)
-        return xp.astype(order[:, :samples], xp.int64)
+        return xp.astype(order[:, : min(samples, columns)], xp.int64)
     steps = 2.0 ** min(40, 61 - (rows * columns).bit_length())
     largest = xp.max(weights, axis=-1, keepdims=True)
     counts = xp.astype(xp.floor(weights / largest * steps), xp.int64)
