@@ -9,6 +9,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from polygrad.core import Backend
+from polygrad_numpy import random
 
 __all__ = ["backend"]
 
@@ -80,4 +81,5 @@ backend = Backend(
     getitem=getitem,
     at_add=at_add,
     sum_product=sum_product,
+    **{name: getattr(random, name) for name in random.__all__},
 )

@@ -147,6 +147,8 @@ class Declared:
         self.polyfills: dict[str, Callable[..., Any]] = {}
         self.live: list[Backend] = []
         self.public: Any = None
+        # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
+        self.ambient: list[Callable[[Backend], Any]] = []
 
     def add_op(self, op: Any) -> None:
         """Enter an op under its name; TypeError if there is one."""
@@ -172,10 +174,17 @@ declared = Declared()
 
 
 class _TypesOf(dict):
-    """Library dtype -> DType, filled as types are met."""
+    """Library dtype -> DType, filled as types are met, each also into the categories that ops test operands against."""
+
+    def __init__(self, accepts: dict[str, set[Any]]):
+        super().__init__()
+        self.accepts = accepts
 
     def __missing__(self, key: Any) -> DType:
         self[key] = found = as_dtype(key)
+        for category, members in CATEGORIES.items():
+            if found in members:
+                self.accepts[category].add(key)
         return found
 
 
@@ -228,8 +237,8 @@ class Backend:
         self.info = info or (lambda: {})
         self._to_numpy = to_numpy
         self._devices = devices
-        self.dtypes: dict[Any, DType] = _TypesOf()
         self.accepts: dict[str, set[Any]] = {category: set() for category in CATEGORIES}
+        self.dtypes: dict[Any, DType] = _TypesOf(self.accepts)
         self._native: dict[DType, Any] = {}
         self.arrays = Namespace(f"{name}.arrays")
         self.tensors = Namespace(f"polygrad.{name}")
@@ -326,14 +335,6 @@ class Backend:
             raise TypeError(f"backend {self.name!r} has no {dtype.name}; use another dtype or another backend")
         self._native[dtype] = found
         return found
-
-    def learn(self, native: Any) -> DType:
-        """The DType of a library dtype, entered into the category sets that ops test operands against."""
-        dtype = self.dtypes[native]
-        for category, members in CATEGORIES.items():
-            if dtype in members:
-                self.accepts[category].add(native)
-        return dtype
 
     def devices(self) -> list[Any]:
         """The library's devices."""

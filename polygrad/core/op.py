@@ -495,7 +495,7 @@ def _promote(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
             return arrays
         target = promote(*[_python_type(arrays[i]) for i in here])
     else:
-        target = promote(*[backend.learn(arrays[i].dtype) for i in real])
+        target = promote(*[backend.dtypes[arrays[i].dtype] for i in real])
         for i in here:
             if type(arrays[i]) in SCALARS:
                 target = _with_scalar(target, arrays[i])
