@@ -31,6 +31,7 @@ from functools import cache
 from typing import Any
 
 from polygrad.core import Backend, DType, Tensor, as_dtype, creation, get_backend, get_default_dtype, method, new_tensor
+from polygrad.core.backend import declared
 from polygrad.core.dtype import DTYPES
 from polygrad.ops.random import (
     WORD,
@@ -212,6 +213,9 @@ def _default(backend: Backend) -> Generator:
     if state._backend is not backend:
         state._put(backend.asarray(state.tolist(), dtype=INT64), backend)
     return owned.generator
+
+
+declared.ambient.append(lambda backend: _default(backend)._state)
 
 
 def manual_seed(seed: int) -> Generator:

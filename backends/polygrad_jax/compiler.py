@@ -47,8 +47,15 @@ class Program:
         examples = [arrays[i] for i in donated], [arrays[i] for i in kept]
         lowered = jax.jit(run, donate_argnums=1).lower(vector if numbers else [], *examples)
         self.compiled = compiled = lowered.compile()
+        self.arguments = ([], [])  # held arrays could not be overwritten
         if numbers:
-            return lambda numbers, lent, held: compiled([np.array(numbers)], lent, held)
+
+            def call(numbers: list[float], lent: list[Any], held: list[Any]) -> list[Any]:
+                padded = np.zeros(self.numbers)
+                padded[: len(numbers)] = numbers
+                return compiled([padded], lent, held)
+
+            return call
         return lambda numbers, lent, held: compiled([], lent, held)
 
     def _again(self) -> Callable[..., Any]:

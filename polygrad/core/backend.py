@@ -149,6 +149,8 @@ class Declared:
         self.public: Any = None
         # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
         self.ambient: list[Callable[[Backend], Any]] = []
+        # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
+        self.ambient: list[Callable[[Backend], Any]] = []
 
     def add_op(self, op: Any) -> None:
         """Enter an op under its name; TypeError if there is one."""

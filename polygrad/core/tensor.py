@@ -25,6 +25,7 @@ __all__ = [
     "Pick",
     "Tensor",
     "current_mode",
+    "has_values",
     "new_tensor",
     "next_serial",
     "using_mode",
@@ -34,9 +35,14 @@ next_serial = itertools.count(1).__next__
 
 
 class Observer:
-    """What watches the ops of a context; a subclass overrides what it wants to know. The methods here do nothing."""
+    """What watches the ops of a context; a subclass overrides what it wants to know. The methods here do nothing.
+
+    Attributes:
+        values: tensors have values that may be looked at; False while a function is captured.
+    """
 
     __slots__ = ()
+    values = True
 
     def enter(self, op: Any, operands: Any, params: Any) -> tuple[Any, Any]:
         """Before an op runs: the operands and parameters it is to run on."""
@@ -222,6 +228,12 @@ class Unread:
         self.value, self.seen = value, seen
 
 
+def has_values() -> bool:
+    """False where tensors stand for values that are not known yet, so that none can be looked at to check it."""
+    mode = current_mode()
+    return mode is None or mode.observer is None or mode.observer.values
+
+
 def tell_write(x: Tensor) -> None:
     """Tell the observer, if there is one, that a tensor gets another value."""
     mode = current_mode()
@@ -231,7 +243,7 @@ def tell_write(x: Tensor) -> None:
 
 def grad_of(leaf: Leaf) -> Tensor | None:
     """The gradient that a leaf has gathered."""
-    g = leaf.grad
+    g: Any = leaf.grad
     if type(g) is Unread:
         g.seen(leaf)
         leaf.grad = g = g.value

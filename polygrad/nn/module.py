@@ -390,8 +390,10 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
         for p in self.parameters():
-            if p.grad is not None:
-                p.grad = None if set_to_none else p.grad._backend.tensors.zeros_like(p.grad.detach())
+            if set_to_none:
+                p.grad = None  # without a look at it, so that a captured step does not depend on its being there
+            elif p.grad is not None:
+                p.grad = p.grad._backend.tensors.zeros_like(p.grad.detach())
 
     def _convert(self, convert: Callable[[Tensor], Tensor]) -> Self:
         """Put `convert` of its value into every parameter, gradient and buffer; nothing changes where one of them raises."""

@@ -85,8 +85,10 @@ class Optimizer:
         """Forget the gradients of all parameters (or fill them with zeros)."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else p.grad.detach().zero_()
+                if set_to_none:
+                    p.grad = None  # without a look at it, so that a captured step does not depend on its being there
+                elif p.grad is not None:
+                    p.grad = p.grad.detach().zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -125,6 +127,18 @@ class Optimizer:
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Update one parameter in place from `p.grad`, unrecorded."""
         raise NotImplementedError(f"{type(self).__name__} does not define update()")
+
+    def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Make the state that the first update of a parameter would make, where zeros do the same."""
+
+    def prepare_jit(self) -> list[tuple[dict[str, Any], str]]:
+        """Make all state, and name the numbers that change from step to step: the rates, and those in the state."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.requires_grad:
+                    self.start(p, self.state[p], group)
+        numbers = [(s, key) for s in self.state.values() for key, value in s.items() if type(value) in (int, float)]
+        return [*((group, "lr") for group in self.param_groups if "lr" in group), *numbers]
 
     # --------------------------------------------------------------------------------------------------- checkpoints
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
+from polygrad.ops.creation import zeros_like
 from polygrad.optim.optimizer import Optimizer
 
 __all__ = ["SGD"]
@@ -81,3 +82,8 @@ class SGD(Optimizer):
             state["momentum_buffer"] = v
             g = g + momentum * v if group["nesterov"] else v
         p -= lr * g
+
+    def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """A velocity of zero, where the first step's is momentum * 0 + g."""
+        if group["momentum"] and not group["dampening"]:
+            state.setdefault("momentum_buffer", zeros_like(p.detach()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from polygrad.core import Tensor
+from polygrad.core.tensor import has_values
 from polygrad.ops.composite import log_softmax
 from polygrad.ops.elementwise import abs as absolute
 from polygrad.ops.elementwise import logical_and, logical_or, square
@@ -56,10 +57,12 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> int:
 
 
 def _labels(target: Tensor, classes: int, ignore_index: int) -> Tensor:
-    """The target as int64. Raises TypeError unless it has integers, IndexError for one that is no class."""
+    """The target as int64. Raises TypeError unless it has integers, IndexError for one that is no class (in eager code)."""
     if target.dtype.category not in ("integer", "unsigned"):
         raise TypeError(f"expected a target of integers, one class for each sample, but got {target.dtype}")
     target = target.detach().long()
+    if not has_values():
+        return target
     outside = logical_and(target != ignore_index, logical_or(target < 0, target >= classes))
     if any_of(outside):
         raise IndexError(f"Target {target[outside][0].item()} is out of bounds.")

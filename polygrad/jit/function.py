@@ -1,0 +1,332 @@
+"""`jit`: a function whose calls are compiled programs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import threading
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from polygrad.core import Backend, Tensor, get_backend, get_default_dtype
+from polygrad.core.backend import Program
+from polygrad.core.tensor import current_mode
+from polygrad.jit.capture import Again, Capture
+from polygrad.jit.environment import Environment, Place
+from polygrad.jit.errors import TraceError
+from polygrad.jit.nest import constants, flatten, signature
+from polygrad.jit.plan import Plan, Stale
+from polygrad.jit.strict import refuse_iterators, strictly
+
+__all__ = ["Jitted", "Stats", "jit"]
+
+# Boxes hold stand-ins while a function is captured: nobody may gather their values then. Reentrant, since a function that is
+# captured may call another.
+LOCK = threading.RLock()
+MANY = 8
+TRIES = 6
+
+
+class Stats(NamedTuple):
+    """What a compiled function has done so far.
+
+    Attributes:
+        traces: how often it was run on stand-ins.
+        compilations: how many programs were compiled.
+        cache_hits: calls that were served by a program compiled before.
+        eager_calls: calls that ran the function as it is, because the backend has no compiler or something else captures.
+    """
+
+    traces: int = 0
+    compilations: int = 0
+    cache_hits: int = 0
+    eager_calls: int = 0
+
+
+class Jitted:
+    """A function whose calls are compiled programs; what `jit` returns. See there."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+        donate_argnums: int | Sequence[int] = (),
+        donate: bool = True,
+    ):
+        if not callable(function):
+            raise TypeError(f"jit expects a function, got {type(function).__name__}")
+        self.__wrapped__ = function
+        functools.update_wrapper(self, function, updated=())
+        self._options = static_argnums, static_argnames, donate_argnums, donate
+        numbers = _numbers(static_argnums)
+        names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+        self._static_numbers, self._static_names = _both(function, numbers, names)
+        self._donated, self._donate = _numbers(donate_argnums), donate
+        self._plans: dict[Any, list[Plan]] = {}
+        self._eager: set[Any] = set()
+        self._varying: set[tuple[int, Any]] = set()
+        self._holders: list[Any] = []
+        self._counts = [0, 0, 0, 0]
+        self._reason = "nothing"
+        self._instance: Callable[[], Any] | None = None
+        self._methods: dict[int, tuple[Any, Jitted]] = {}
+
+    def __repr__(self) -> str:
+        return f"<polygrad.jit of {self.__wrapped__!r}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Jitted:
+        """The method of an instance: each instance has programs of its own, which end with it."""
+        if instance is None:
+            return self
+        found = self._methods.get(id(instance))
+        if found is None:
+            bound, key = Jitted(self.__wrapped__, *self._shifted()), id(instance)
+            try:
+                bound._instance = weakref.ref(instance, lambda _: self._methods.pop(key, None))
+            except TypeError:  # a class with slots and no __weakref__
+                bound._instance = lambda: instance
+            self._methods[key] = found = bound._instance, bound
+        return found[1]
+
+    def _shifted(self) -> tuple[Any, ...]:
+        """The options for a method, whose positions do not count `self`."""
+        static, names, donated, donate = self._options
+        return [n - 1 for n in _numbers(static)], names, [n - 1 for n in _numbers(donated)], donate
+
+    def _function(self) -> Callable[..., Any]:
+        return self.__wrapped__ if self._instance is None else types.MethodType(self.__wrapped__, self._instance())
+
+    # ---------------------------------------------------------------------------------------------------------- calls
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        mode = current_mode()
+        if mode is not None and not mode.simple:  # inside of another capture, or somebody watches every op
+            self._counts[3] += 1
+            return self._function()(*args, **kwargs)
+        key, leaves = self._key(args, kwargs, mode)
+        if key not in self._eager:
+            stale: list[Plan] = []
+            for attempt in range(TRIES):
+                with LOCK:
+                    found = self._find(key, leaves, stale)
+                    if found is None:
+                        if self._capture(key, leaves) is None:
+                            break
+                        continue
+                    plan, tensors, values = found
+                    arrays = plan.gather(tensors)
+                    try:
+                        if plan.writes:
+                            return self._count(attempt, plan.run(tensors, values, *arrays))
+                    except Stale:
+                        stale.append(plan)
+                        continue
+                try:
+                    return self._count(attempt, plan.run(tensors, values, *arrays))
+                except Stale:
+                    stale.append(plan)
+            else:
+                raise TraceError(f"{self!r} does not settle: {self._reason} changes in every run")
+        self._counts[3] += 1
+        if os.environ.get("POLYGRAD_JIT_STRICT", "0") not in ("", "0"):
+            return strictly(self._function(), args, kwargs)
+        return self._function()(*args, **kwargs)
+
+    def _count(self, attempt: int, result: Any) -> Any:
+        self._counts[2] += attempt == 0
+        return result
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any) -> tuple[Any, list[Any]]:
+        """What a capture depends on besides the environment, and the call's tensors, arrays and numbers."""
+        leaves: list[Any] = []
+        numbers, names = self._static_numbers, self._static_names
+        if numbers or names:
+            forms = [_constant(a) if i in numbers else flatten(a, leaves) for i, a in enumerate(args)]
+            named = [_constant(a) if name in names else flatten(a, leaves) for name, a in kwargs.items()]
+        else:
+            forms = [flatten(a, leaves) for a in args]
+            named = [flatten(a, leaves) for a in kwargs.values()]
+        form = ("tuple", None, (("tuple", None, tuple(forms)), ("dict", tuple(kwargs), tuple(named))))
+        grad = (True, False) if mode is None else (mode.grad, mode.inference)
+        return (form, tuple([signature(x) for x in leaves]), grad, get_default_dtype(), get_backend()), leaves
+
+    def _find(self, key: Any, leaves: list[Any], stale: list[Plan]) -> tuple[Plan, list[Any], list[Any]] | None:
+        """The plan that serves a call, with the call's boxes and numbers."""
+        plans = self._plans.get(key, ())
+        for i, plan in enumerate(plans):
+            if plan in stale:
+                continue
+            found = plan.match(leaves)
+            if type(found) is tuple:
+                if i:
+                    plans.insert(0, plans.pop(i))  # type: ignore[union-attr]
+                return plan, found[0], found[1]
+            self._reason = found.path if isinstance(found, Place) else str(found)
+            if isinstance(found, Place) and type(found.value) in (int, float) and found.writable:
+                self._varying.add(found.name)
+                self._holders.append(found.holder)
+        return None
+
+    # ---------------------------------------------------------------------------------------------------------- capture
+
+    def _environment(self, key: Any) -> Environment:
+        function = self._function()
+        name = getattr(function, "__qualname__", type(function).__name__)
+        return Environment([(function, name), *((value, "an argument") for value in constants(key[0]))])
+
+    def _capture(self, key: Any, leaves: list[Any]) -> Plan | None:
+        """A new plan, which then serves this call; None where the backend has no compiler."""
+        traced = self._trace(key, leaves)
+        if traced is None:
+            self._eager.add(key)
+            return None
+        plan = Plan(*traced, self._donate, self._donated)
+        self._counts[1] += 1
+        plans = self._plans.setdefault(key, [])
+        plans.insert(0, plan)
+        if len(plans) % MANY == 0:
+            warnings.warn(
+                f"{self!r} was captured {len(plans)} times for arguments of one form, the last time because of {self._reason}. "
+                "Pass what changes as an argument, or keep it in a tensor",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return plan
+
+    def _trace(self, key: Any, leaves: list[Any]) -> tuple[Capture, Program] | None:
+        capacity = 0
+        for _ in range(TRIES):
+            environment = self._environment(key)
+            backend = _backend(leaves, environment)
+            if backend.compiler is None:
+                return None
+            refuse_iterators(environment)
+            capture = Capture(self._function(), key[0], leaves, environment, backend, self._varying, capacity)
+            self._counts[0] += 1
+            try:
+                program = backend.compiler.trace(capture.run, capture.capacity, [s.array for s in capture.slots])
+            except Again as again:
+                capacity = max(capacity, again.args[0])
+                continue
+            self._holders += [place.holder for place in environment.places if place.name in self._varying]
+            return capture, program
+        raise TraceError(f"{self!r} does not settle: each run changes other attributes than the last")
+
+    # ---------------------------------------------------------------------------------------------------------- to look inside
+
+    def stats(self) -> Stats:
+        """What this function has done so far."""
+        return Stats(*self._counts)
+
+    def _inspected(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+        key, leaves = self._key(args, kwargs, current_mode())
+        counts = list(self._counts)
+        with LOCK:
+            traced = self._trace(key, leaves)
+            if traced is None:
+                raise TraceError(f"{self!r} runs as it is: the backend has no compiler")
+            Plan(*traced, self._donate, self._donated)
+        self._counts = counts
+        return traced[1]
+
+    def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
+        """The program of a call with these arguments before optimisation, in the library's own form; nothing is run."""
+        return self._inspected(args, kwargs).text()
+
+    def hlo(self, *args: Any, **kwargs: Any) -> str:
+        """The compiler's optimised program of a call with these arguments, as text; nothing is run."""
+        return self._inspected(args, kwargs).lowered()
+
+    def cost_analysis(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """What the compiler expects a call with these arguments to cost, among it "flops"; nothing is run."""
+        return self._inspected(args, kwargs).cost()
+
+
+def _numbers(value: int | Sequence[int]) -> set[int]:
+    return {value} if isinstance(value, int) else set(value)
+
+
+def _both(function: Callable[..., Any], numbers: set[int], names: set[str]) -> tuple[set[int], set[str]]:
+    """Static arguments by position and by name: an argument that is static in one spelling is so in the other."""
+    if not numbers and not names:
+        return numbers, names
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return numbers, names
+    numbers = {n + len(parameters) if n < 0 else n for n in numbers}
+    return (
+        numbers | {parameters.index(name) for name in names if name in parameters},
+        names | {parameters[n] for n in numbers if n < len(parameters)},
+    )
+
+
+def _constant(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"a static argument must be hashable, got {type(value).__name__}: {value!r}") from None
+    return "constant", type(value), value
+
+
+def _backend(leaves: list[Any], environment: Environment) -> Backend:
+    """The backend of the arguments; without tensors among them, the default one unless all tensors in reach are elsewhere."""
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            return leaf._backend
+    default = get_backend()
+    homes = [tensor._backend for tensor, _ in environment.tensors.values()]
+    return default if default in homes or not homes else homes[0]
+
+
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate: bool = True,
+) -> Any:
+    """A function that does what `function` does, in one compiled program where the backend has a compiler.
+
+    The first call with arguments of some form runs the function once on stand-ins and learns which tensors it reads from
+    outside, which it gives another value, and what it puts into attributes and dicts; parameters, buffers, gradients, the
+    optimizer's state and the random generator need not be passed. Each call then runs one program on what the boxes hold, and
+    puts the new values into them. Another shape, dtype, constant or structure makes another program; another learning rate, step
+    count or number among the arguments does not. Works on methods, on Modules and as a decorator, with or without options.
+
+    Where the backend has no compiler the function runs as it is. With the environment variable POLYGRAD_JIT_STRICT=1 it then
+    raises the errors that a compiler would.
+
+    Python code runs when a program is made, not in each call: what it prints, draws from Python's `random` or reads from a clock
+    stays as it was. Results do not carry the graph that was recorded inside: `backward` belongs inside the function.
+
+    Args:
+        function: takes and returns nests of tensors (lists, tuples, dicts, dataclasses); numbers and arrays among the arguments
+            may differ in each call, everything else is a constant. Arrays come in as tensors.
+        static_argnums, static_argnames: arguments, by position or name, that are constants although they are numbers.
+        donate_argnums: positions of tensors whose memory may be used for results; do not use those tensors again.
+        donate: let the program write new values over the old ones of the boxes that get them. An array that somebody else
+            holds as well is copied first.
+
+    Raises (when called):
+        TraceError: the function needs the value of a tensor, or does what cannot be done again in later calls. Every tensor and
+            container is as it was before the call.
+
+    An object with a method `prepare_jit` that the function reaches is asked before it is captured: it makes what it would make
+    in its first use, and returns the places, as (dict, key), of Python numbers that change from call to call.
+    """
+    options = {
+        "static_argnums": static_argnums,
+        "static_argnames": static_argnames,
+        "donate_argnums": donate_argnums,
+        "donate": donate,
+    }
+    if function is None:
+        return lambda f: Jitted(f, **options)  # type: ignore[arg-type]
+    return Jitted(function, **options)  # type: ignore[arg-type]

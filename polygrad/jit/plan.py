@@ -1,0 +1,290 @@
+"""What a captured function has become: a compiled program, and what each call does around it."""
+
+from __future__ import annotations
+
+from operator import is_
+from sys import getrefcount
+from typing import Any
+
+from polygrad.core import Tensor, new_tensor
+from polygrad.core.backend import Program
+from polygrad.core.tensor import Leaf
+from polygrad.jit.capture import Capture, Made, Raw, Template
+from polygrad.jit.environment import MISSING, Place
+from polygrad.jit.nest import CONTAINERS
+from polygrad.jit.numbers import TracedNumber
+from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawAt, Slot, leaf_of
+
+__all__ = ["Plan", "Stale"]
+
+
+class Stale(Exception):
+    """The arrays in the boxes no longer have the shapes, types or places that the program was compiled for."""
+
+
+def _count(arrays: list[Any]) -> int:
+    """How many references the next function sees to an array that is in a box and in this list."""
+    return max(getrefcount(array) for array in arrays)
+
+
+class _Box:
+    """Stands for a tensor where references are counted."""
+
+    __slots__ = ("_array",)
+    _array: Any
+
+
+def _alone() -> int:
+    box = _Box()
+    box._array = object()
+    return _count([box._array])
+
+
+ALONE = _alone()
+
+
+class Plan:
+    """A captured function of one signature.
+
+    Attributes:
+        program: the compiler's.
+        guards: what must still hold in the environment.
+        slots: the boxes that the program or its effects need, in the order of the lists below.
+    """
+
+    def __init__(self, capture: Capture, program: Program, donate: bool, donated_arguments: set[int]):
+        self.backend, self.tape, self.numbers = capture.backend, capture.tape, capture.numbers
+        self.program = program
+        self.result = capture.result
+        self.effects = capture.effects
+        self._choose(capture, donate, donated_arguments)
+        self._index(capture)
+        free = capture.varying - self._shared(capture)
+        free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
+        self.guards = capture.environment.guards(free)
+        self.simple = type(self.result) is Made
+        self.writes = bool(self.rebound or self.gradients or self.effects or self.donated)
+        self._release(capture)
+
+    # ------------------------------------------------------------------------------------------------------- making
+
+    def _choose(self, capture: Capture, donate: bool, donated_arguments: set[int]) -> None:
+        """Which boxes matter, and which arrays may be overwritten."""
+        rebound = {id(slot) for slot, _ in capture.rebound}
+        touched = rebound | {id(slot) for slot, _ in capture.gradients} | {id(s) for s in _mentioned(capture)}
+        read = {id(slot) for slot in capture.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
+        self.slots: list[Slot] = []
+        used, donated, kept = [], [], []
+        for i, (slot, needed) in enumerate(zip(capture.slots, self.program.used, strict=True)):
+            if not needed and id(slot) not in touched | read:
+                continue
+            place = len(self.slots)
+            self.slots.append(slot)
+            if needed:
+                lent = donate and id(slot) in rebound
+                lent |= isinstance(slot.ref, Argument) and slot.ref.index in donated_arguments
+                if lent:
+                    used.append(i)
+                    donated.append(place)
+                else:
+                    kept.append(place)
+        self.donated, self.kept = donated, kept
+        self.run_program = self.program.compile(bool(self.tape.used), used)
+        if not self.tape.used:
+            self.tape.used = []
+
+    def _index(self, capture: Capture) -> None:
+        where = {id(slot): i for i, slot in enumerate(self.slots)}
+        self.base = [slot.ref.tensor if type(slot.ref) is Fixed else None for slot in self.slots]
+        self.variable = [(i, slot.ref) for i, slot in enumerate(self.slots) if type(slot.ref) is not Fixed]
+        fixed = [(s.tensor, s.leaf) for s in self.slots if type(s.ref) is Fixed and s.outer is None]
+        self.fixed = [x for x, _ in fixed]
+        self.nodes = [x._node for x in self.fixed]
+        self.needs = [(i, _needs(self.slots[i].tensor)) for i, ref in self.variable if type(ref) is not Argument]
+        self.outer = [s.tensor for s in self.slots if type(s.ref) is Fixed and s.outer is not None]
+        self.positions = {id(slot): i for i, slot in enumerate(self.slots)}
+        self.rebound = [(where[id(slot)], made.output) for slot, made in capture.rebound]
+        self.gradients = [(where[id(slot)], template) for slot, template in capture.gradients]
+        looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
+        self.presence = [(i, self.slots[i].leaf.grad is not None) for i in sorted(looked)]  # type: ignore[union-attr]
+        dropped = {i for i, _ in self.gradients} - looked
+        self.dropped = sorted(dropped)
+        self.shapes = [(tuple(s.array.shape), s.array.dtype) for s in self.slots]
+        tensors = capture.environment.tensors
+        pinned = [(i, ref) for i, ref in self.variable if type(ref) in (Argument, Current, GradientOf)]
+        self.pinned = [(i, self.slots[i].tensor) for i, ref in pinned if id(self.slots[i].tensor) in tensors]
+        self.known = {id(slot.tensor): i for i, slot in enumerate(self.slots) if type(slot.ref) is Fixed}
+        self.aliases = self._aliases(self.variable, [slot.tensor for slot in self.slots])
+
+    def _aliases(self, variable: list[tuple[int, Any]], tensors: list[Any]) -> list[int]:
+        """For each box that each call finds anew, which other box it is, or -1."""
+        found = []
+        seen: dict[int, int] = {}
+        for i, _ in variable:
+            x = tensors[i]
+            found.append(self.known.get(id(x), seen.setdefault(id(x), i)))
+        return found
+
+    def _release(self, capture: Capture) -> None:
+        """Let go of arrays, stand-ins and graphs: a plan lives long, and what it holds could not be overwritten."""
+        for slot in capture.slots:
+            slot.array = slot.stand_in = None
+            if type(slot.ref) is At:
+                slot.ref.place.value = None
+        for made in capture.made.values():
+            made.node = made.node is not None
+        for _, made in capture.rebound:
+            made.node = made.node is not None
+
+    def _shared(self, capture: Capture) -> set[tuple[int, Any]]:
+        """Varying places whose tensor stands at other places too: those must stay as they are."""
+        places: dict[int, list[Place]] = {}
+        for place in capture.environment.places:
+            if isinstance(place.value, Tensor):
+                places.setdefault(id(place.value), []).append(place)
+        return {p.name for found in places.values() if len({q.name for q in found}) > 1 for p in found}
+
+    # ---------------------------------------------------------------------------------------------------------- calls
+
+    def match(self, leaves: list[Any]) -> tuple[list[Any], list[Any]] | Place | str:
+        """The boxes and the numbers of a call, or why this plan does not serve it."""
+        broken = self.guards.broken()
+        if broken is not None:
+            return broken
+        values: list[Any] = []
+        if self.numbers:
+            given = [leaves[n] if type(n) is int else n.get() for n in self.numbers]  # type: ignore[union-attr]
+            replayed = self.tape.replay(given)
+            if replayed is None:
+                return "a number on which a comparison, an index or a conversion depends"
+            values = replayed
+        tensors: list[Any] = list(self.base)
+        for i, ref in self.variable:
+            x = ref.get(leaves)
+            if x is None:
+                return f"{self.slots[i].path}, which is gone"
+            tensors[i] = x
+        if not all(map(is_, [x._node for x in self.fixed], self.nodes)):
+            return "requires_grad of a tensor"
+        for i, needs in self.needs:
+            if _needs(tensors[i]) != needs:
+                return f"requires_grad of {self.slots[i].path}"
+        if not all(tensors[i] is x for i, x in self.pinned):
+            return "which arguments are the same tensor"
+        for x in self.outer:
+            if x._node is None or type(x._node) is Leaf:
+                return "the history of a tensor"
+        for i, present in self.presence:
+            leaf = leaf_of(tensors[i])
+            if leaf is None or (leaf.grad is not None) is not present:
+                return f"whether {self.slots[i].path} has a gradient"
+        if self.aliases and self._aliases(self.variable, tensors) != self.aliases:
+            return "which arguments are the same tensor"
+        return tensors, values
+
+    def gather(self, tensors: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The arrays in the boxes: those that may be overwritten, and the others."""
+        lent = [tensors[i]._array for i in self.donated]
+        if lent and _count(lent) > ALONE:
+            lent = self._unshared(lent)
+        return lent, [tensors[i]._array for i in self.kept]
+
+    def run(self, tensors: list[Any], values: list[Any], lent: list[Any], held: list[Any]) -> Any:
+        """One call: run the program, put the new values into the boxes, and build the result.
+
+        Raises:
+            Stale: the arrays are not what the program was compiled for. Nothing has changed then.
+        """
+        for i in self.dropped:
+            leaf = leaf_of(tensors[i])
+            if leaf is not None:
+                leaf.grad = None
+        try:
+            outputs = self.run_program([values[i] for i in self.tape.used], lent, held)
+        except (TypeError, ValueError) as error:
+            if self._changed(tensors):
+                raise Stale from error
+            raise
+        for i, output in self.rebound:
+            tensors[i]._array = outputs[output]
+        return self._finish(tensors, values, outputs)
+
+    def _finish(self, tensors: list[Any], values: list[Any], outputs: list[Any]) -> Any:
+        backend = self.backend
+        if self.simple and not self.effects:
+            for i, made in self.gradients:
+                leaf = leaf_of(tensors[i])
+                leaf.grad = None if made is None else new_tensor(outputs[made.output], backend)  # type: ignore[union-attr]
+            return new_tensor(outputs[self.result.output], backend)
+        build = Build(self, tensors, values, outputs)
+        for i, made in self.gradients:
+            leaf_of(tensors[i]).grad = build(made)  # type: ignore[union-attr]
+        for place, template in self.effects:
+            if template is MISSING:
+                place.holder.pop(place.key, None)
+            else:
+                place.set(build(template))
+        return build(self.result)
+
+    def _unshared(self, lent: list[Any]) -> list[Any]:
+        """Arrays to be overwritten, with copies of those that somebody else still holds."""
+        asarray = self.backend.xp.asarray
+        return [asarray(a, copy=True) if _count([a]) > ALONE + 2 else a for a in lent]
+
+    def _changed(self, tensors: list[Any]) -> bool:
+        """True when an array has another shape or type than in the capture."""
+        return any(
+            (tuple(x._array.shape), x._array.dtype) != shape for x, shape in zip(tensors, self.shapes, strict=True)
+        )
+
+
+class Build:
+    """Makes the values of one call from templates; one tensor that appears twice is made once."""
+
+    __slots__ = ("plan", "tensors", "values", "outputs", "made")
+
+    def __init__(self, plan: Plan, tensors: list[Any], values: list[Any], outputs: list[Any]):
+        self.plan, self.tensors, self.values, self.outputs = plan, tensors, values, outputs
+        self.made: dict[int, Tensor] = {}
+
+    def __call__(self, template: Any) -> Any:
+        kind = type(template)
+        if kind is Made:
+            return self._tensor(template)
+        if kind is Template:
+            return CONTAINERS[template.kind].make(template.form, [self(part) for part in template.parts])
+        if kind is Slot:
+            return self.tensors[self.plan.positions[id(template)]]
+        if kind is TracedNumber:
+            return self.values[template.index]
+        return self.outputs[template.output] if kind is Raw else template
+
+    def _tensor(self, made: Made) -> Tensor:
+        x = self.made.get(id(made))
+        if x is None:
+            self.made[id(made)] = x = new_tensor(self.outputs[made.output], self.plan.backend)
+            if made.leaf:
+                x.requires_grad = True
+        return x
+
+
+def _needs(x: Tensor) -> int:
+    """0 for a tensor that does not require grad, 1 for a leaf, 2 for one with a history."""
+    return 0 if x._node is None else 1 if type(x._node) is Leaf else 2
+
+
+def _mentioned(capture: Capture) -> list[Slot]:
+    """The boxes that the result or an effect gives back as they are."""
+    found: list[Slot] = []
+
+    def look(template: Any) -> None:
+        if type(template) is Slot:
+            found.append(template)
+        elif type(template) is Template:
+            for part in template.parts:
+                look(part)
+
+    look(capture.result)
+    for _, template in [*capture.effects, *capture.gradients]:
+        look(template)
+    return found

@@ -1,0 +1,164 @@
+"""The boxes that a captured function reads or writes, and how each later call finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from polygrad.core import Backend, Tensor, new_tensor
+from polygrad.core.tensor import Leaf
+from polygrad.jit.environment import Place
+
+__all__ = ["Argument", "At", "Current", "Fixed", "GradientOf", "RawArgument", "RawAt", "Slot", "leaf_of"]
+
+
+def leaf_of(x: Tensor) -> Leaf | None:
+    """Where gradients of a tensor are gathered, or None."""
+    node = x._node
+    if type(node) is Leaf:
+        return node
+    return x._extra.get("leaf") if node is None and x._extra else None
+
+
+class Fixed:
+    """The same tensor in every call; the place where it was found is guarded."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        return self.tensor
+
+
+class Argument:
+    """A tensor among the call's arguments."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int):
+        self.index = index
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        return leaves[self.index]
+
+
+class RawArgument:
+    """An array of a library among the call's arguments."""
+
+    __slots__ = ("index", "backend")
+
+    def __init__(self, index: int, backend: Backend):
+        self.index, self.backend = index, backend
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        return new_tensor(self.backend.asarray(leaves[self.index]), self.backend)
+
+
+class At:
+    """Whatever tensor stands at a place, because the function puts a new one there."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place):
+        self.place = place
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        found = self.place.get()
+        return found if isinstance(found, Tensor) else None
+
+
+class RawAt:
+    """A library's array at a place; it is read again in each call, because some libraries write into arrays."""
+
+    __slots__ = ("place", "backend")
+
+    def __init__(self, place: Place, backend: Backend):
+        self.place, self.backend = place, backend
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        return new_tensor(self.backend.asarray(self.place.get()), self.backend)
+
+
+class GradientOf:
+    """The gradient of another slot's tensor."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Any):
+        self.owner = owner
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        tensor = self.owner.get(leaves)
+        leaf = None if tensor is None else leaf_of(tensor)
+        return None if leaf is None else leaf.grad
+
+
+class Current:
+    """What a function of `declared.ambient` gives in this thread."""
+
+    __slots__ = ("function", "backend")
+
+    def __init__(self, function: Callable[[Backend], Tensor], backend: Backend):
+        self.function, self.backend = function, backend
+
+    def get(self, leaves: list[Any]) -> Tensor | None:
+        """The tensor in a call with these arguments, or None."""
+        return self.function(self.backend)
+
+
+class Slot:
+    """One box while a function is captured: how to find it, what it held, and what stands in for that.
+
+    Attributes:
+        ref: how a later call finds the box.
+        tensor: the box in the call that is captured.
+        path: how the user would write it.
+        array: its value before the call.
+        stand_in: what it held when the function began.
+        leaf: where its gradient is gathered, if it has such a place.
+        outer: the node of a history that was recorded outside, or None.
+    """
+
+    __slots__ = ("ref", "tensor", "path", "array", "stand_in", "leaf", "outer", "_saved", "_leaf_saved")
+
+    def __init__(self, ref: Any, tensor: Tensor, path: str):
+        self.ref, self.tensor, self.path = ref, tensor, path
+        self.array = tensor._array
+        self.stand_in: Any = None
+        self.leaf = leaf_of(tensor)
+        self.outer = None if tensor._node is None or type(tensor._node) is Leaf else tensor._node
+        self._saved: Any = None
+        self._leaf_saved: Any = None
+
+    def save(self) -> None:
+        """Remember the box and its gradient."""
+        x, leaf = self.tensor, self.leaf
+        self._saved = x._array, x._backend, x._node, None if x._extra is None else dict(x._extra)
+        if leaf is not None:
+            self._leaf_saved = leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra and dict(leaf.extra)
+
+    def bind(self, stand_in: Any) -> None:
+        """Put the stand-in into the box; a history from outside ends at the box."""
+        self.save()
+        x = self.tensor
+        self.stand_in = x._array = stand_in
+        if self.outer is not None:
+            x._node = Leaf(stand_in, x._backend)
+
+    def restore(self) -> None:
+        """Make the box as it was when it was saved."""
+        x, leaf = self.tensor, self.leaf
+        if self._saved is not None:
+            x._array, x._backend, x._node, x._extra = self._saved
+            self._saved = None
+        if leaf is not None and self._leaf_saved is not None:
+            leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra = self._leaf_saved
+            self._leaf_saved = None
