@@ -70,14 +70,13 @@ class Optimizer:
                 raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError("can't optimize a non-leaf Tensor")
+        if names and len(names) != len(params):
+            raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+        if len({id(p) for p in params}) != len(params):
+            raise ValueError("some parameters appear twice in one parameter group")
         known = {id(p) for group in self.param_groups for p in group["params"]}
-        if len({id(p) for p in params}) != len(params) or any(id(p) in known for p in params):
-            raise ValueError("some parameters appear twice, in one parameter group or in more than one")
-        missing = [
-            name for name, value in self.defaults.items() if value is None and name == "lr" and name not in param_group
-        ]
-        if missing:
-            raise ValueError(f"parameter group didn't specify a value of required optimization parameter {missing[0]}")
+        if any(id(p) in known for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
         options = {"param_names": names} if names else {}
         self.param_groups.append({**self.defaults, **param_group, **options, "params": params})
 
