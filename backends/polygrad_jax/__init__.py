@@ -6,6 +6,7 @@ import jax
 import jax.numpy as xp
 
 from polygrad.core import Backend
+from polygrad_jax import random, windows
 from polygrad_jax.compiler import XLA, device
 
 __all__ = ["backend"]
@@ -51,4 +52,10 @@ backend = Backend(
     at_set=at_set,
     at_add=at_add,
     getitem=getitem,
+    conv=windows.conv,
+    conv_input=windows.conv_input,
+    conv_weight=windows.conv_weight,
+    max_pool=windows.max_pool,
+    pad_constant=windows.pad_constant,
+    **{name: getattr(random, name) for name in random.__all__},
 )

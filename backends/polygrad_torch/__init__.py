@@ -6,6 +6,7 @@ import array_api_compat.torch as xp
 import torch
 
 from polygrad.core import Backend
+from polygrad_torch import random, windows
 
 __all__ = ["backend"]
 
@@ -72,4 +73,15 @@ backend = Backend(
     info=info,
     at_set=at_set,
     at_add=at_add,
+    conv=windows.conv,
+    conv_input=windows.conv_input,
+    conv_weight=windows.conv_weight,
+    unfold=windows.unfold,
+    fold=windows.fold,
+    pad_constant=windows.pad_constant,
+    max_pool=windows.max_pool,
+    max_unpool=windows.max_unpool,
+    avg_pool=windows.avg_pool,
+    avg_unpool=windows.avg_unpool,
+    **{name: getattr(random, name) for name in random.__all__},
 )

@@ -149,8 +149,6 @@ class Declared:
         self.public: Any = None
         # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
         self.ambient: list[Callable[[Backend], Any]] = []
-        # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
-        self.ambient: list[Callable[[Backend], Any]] = []
 
     def add_op(self, op: Any) -> None:
         """Enter an op under its name; TypeError if there is one."""
@@ -188,10 +186,6 @@ class _TypesOf(dict):
             if found in members:
                 self.accepts[category].add(key)
         return found
-
-
-class _Accepts(dict):
-    """Category -> the set of library dtypes in it, filled as they are met by `Backend.accepts`."""
 
 
 class Backend:

@@ -1,0 +1,104 @@
+"""Convolution, max pooling and padding by XLA's own operations, each compiled once for a shape.
+
+What XLA would take and PyTorch would not (channels that do not fit, windows larger than the input) is declined: the op's
+body then says what is wrong.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+__all__ = ["conv", "conv_input", "conv_weight", "max_pool", "pad_constant"]
+
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+
+
+def _correlate(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    if min(*stride, *dilation) < 1:
+        raise ValueError("a stride or a dilation is not positive")
+    return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups)
+
+
+def _or_decline(function: Callable[..., Any], *operands: Any, **params: Any) -> Any:
+    try:
+        return function(*operands, **params)
+    except (TypeError, ValueError):
+        return NotImplemented
+
+
+def conv(x: Any, w: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The op `conv`, by lax.conv_general_dilated."""
+    y = _or_decline(_correlate, x, w, stride, padding, dilation, groups)
+    return NotImplemented if y is NotImplemented or 0 in y.shape[1:] else y
+
+
+@partial(jax.jit, static_argnames=("shape", *GEOMETRY))
+def _input(z: Any, w: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    x = jax.ShapeDtypeStruct((z.shape[0], w.shape[1] * groups, *shape), z.dtype)
+    (x,) = jax.linear_transpose(lambda x: _correlate(x, w, stride, padding, dilation, groups), x)(z)
+    return x
+
+
+def conv_input(z: Any, w: Any, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The op `conv_input`, by XLA's transpose of the convolution."""
+    return _or_decline(_input, z, w, tuple(shape), stride, padding, dilation, groups)
+
+
+@partial(jax.jit, static_argnames=("shape", *GEOMETRY))
+def _weight(x: Any, z: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    w = jax.ShapeDtypeStruct((z.shape[1], x.shape[1] // groups, *shape), z.dtype)
+    (w,) = jax.linear_transpose(lambda w: _correlate(x, w, stride, padding, dilation, groups), w)(z)
+    return w
+
+
+def conv_weight(x: Any, z: Any, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The op `conv_weight`, by XLA's transpose of the convolution."""
+    return _or_decline(_weight, x, z, tuple(shape), stride, padding, dilation, groups)
+
+
+def pad_constant(x: Any, /, *, padding: Any, value: Any = 0) -> Any:
+    """The op `pad_constant`, by lax.pad."""
+    full = [(0, 0)] * (x.ndim - len(padding)) + list(padding)
+    if any(n + min(lo, 0) + min(hi, 0) < 0 for n, (lo, hi) in zip(x.shape, full, strict=True)):
+        return NotImplemented
+    return lax.pad(x, jnp.asarray(value, dtype=x.dtype), [(lo, hi, 0) for lo, hi in full])
+
+
+@partial(jax.jit, static_argnames=("out", "kernel_size", "stride", "padding", "dilation"))
+def _largest(x: Any, out: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, Any]:
+    size, spatial = x.shape[2:], len(out)
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *[(lo, hi, 0) for lo, hi in padding]])
+    best = index = None
+    for tap in product(*map(range, kernel_size)):
+        start = [a * d for a, d in zip(tap, dilation, strict=True)]
+        stop = [a + (o - 1) * s + 1 for a, o, s in zip(start, out, stride, strict=True)]
+        value = lax.slice(padded, (0, 0, *start), (*x.shape[:2], *stop), (1, 1, *stride))
+        flat, inside = jnp.zeros((), jnp.int64), jnp.ones((), bool)
+        for i, (n, o, s, a, (before, _)) in enumerate(zip(size, out, stride, start, padding, strict=True)):
+            place = jnp.arange(o).reshape([o if j == i else 1 for j in range(spatial)]) * s + (a - before)
+            flat, inside = flat * n + place, inside & (place >= 0) & (place < n)
+        if best is None:
+            best, index = value, jnp.where(inside, flat, -1) + jnp.zeros(value.shape, jnp.int64)
+            continue
+        better = inside & ((index < 0) | (value > best) | ((value != value) & (best == best)))
+        best, index = jnp.where(better, value, best), jnp.where(better, flat, index)
+    return best, index
+
+
+def max_pool(x: Any, /, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """The op `max_pool`, as one fused loop over the windows; declines padding that fills a window."""
+    if min(*stride, *dilation, *kernel_size) < 1:
+        return NotImplemented
+    out = []
+    for n, k, s, (before, after), d in zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True):
+        count = (n + before + after - d * (k - 1) - 1) // s + 1
+        windows = (range(i * s - before, i * s - before + d * k, d) for i in range(count))
+        if count < 1 or not ((before, after) == (0, 0) or all(any(0 <= a < n for a in w) for w in windows)):
+            return NotImplemented
+        out.append(count)
+    return _largest(x, tuple(out), kernel_size, stride, padding, dilation)
