@@ -28,7 +28,7 @@ def elu(xp, x, /, *, alpha=1.0):
 
 @pointwise(
     x=lambda xp, g, x, min_val, max_val: xp.where(xp.logical_and(x > min_val, x < max_val), g, 0),
-    dtypes="real",
+    dtypes="real floating",
     cases=[case((3, 4), min_val=-1.0, max_val=0.7)],
 )
 def hardtanh(xp, x, /, *, min_val=-1.0, max_val=1.0):

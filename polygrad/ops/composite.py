@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from polygrad.core import case, composite, general, pointwise
+import math
+
+from polygrad.core import case, composite, general, ints, pointwise
 from polygrad.ops.reductions import restore
+
+INEXACT = ("real floating", "complex floating")
 
 
 @pointwise(x=lambda xp, g, y: xp.where(y > 0, g, 0), dtypes="real")
@@ -89,35 +93,34 @@ def logsumexp(xp, x, /, *, axis=None, keepdims=False):
     return s + xp.reshape(m, s.shape)
 
 
-@composite
+@composite(dtypes="any", cases=[((3, 4), (3, 4)), ((3, 1), (4,))])
 def isclose(xp, x1, x2, /, rtol=1e-05, atol=1e-08, equal_nan=False):
     """True where |x1 - x2| <= atol + rtol * |x2|, or both are the same infinity (or NaN, if `equal_nan`)."""
-    if x1.dtype.category not in ("floating", "complex"):
-        x1, x2 = (xp.astype(x, xp.float64) for x in (x1, x2))
+    x1, x2 = (x if xp.isdtype(x.dtype, INEXACT) else xp.astype(x, xp.float64) for x in (x1, x2))
     finite = xp.logical_and(xp.isfinite(x1), xp.isfinite(x2))
     gap = xp.where(finite, xp.abs(xp.where(finite, x1, 0) - xp.where(finite, x2, 0)), 0)
     close = xp.where(finite, gap <= atol + rtol * xp.abs(xp.where(finite, x2, 0)), x1 == x2)
     return xp.logical_or(close, xp.logical_and(xp.isnan(x1), xp.isnan(x2))) if equal_nan else close
 
 
-@composite
+@composite(dtypes="any", cases=[((3, 4), (3, 4))])
 def allclose(xp, x1, x2, /, rtol=1e-05, atol=1e-08, equal_nan=False):
     """True when all elements are close, as `isclose` has it."""
     return bool(xp.all(xp.isclose(x1, x2, rtol=rtol, atol=atol, equal_nan=equal_nan)))
 
 
-@composite
+@composite(dtypes="integer", cases=[(ints((5,), 0, 4),), case(ints((2, 3), 0, 4), num_classes=5)])
 def one_hot(xp, tensor, num_classes=-1):
     """Ones at the classes that an integer tensor names along a new last axis, zeros elsewhere (int64).
 
     Raises RuntimeError for a class that is negative or not below `num_classes` (the largest class plus one by default).
     """
-    if tensor.numel():
+    if math.prod(tensor.shape):
         low, high = int(xp.min(tensor)), int(xp.max(tensor))
         if low < 0:
             raise RuntimeError(f"one_hot: class values must be non-negative, got {low}")
         if num_classes != -1 and high >= num_classes:
             raise RuntimeError(f"one_hot: class value {high} is not below num_classes = {num_classes}")
         num_classes = high + 1 if num_classes == -1 else num_classes
-    classes = xp.arange(num_classes, dtype=tensor.dtype, device=tensor.device)
+    classes = xp.arange(num_classes, dtype=tensor.dtype, device=xp.device(tensor))
     return xp.astype(xp.expand_dims(tensor, axis=-1) == classes, xp.int64)

@@ -10,7 +10,7 @@ import cmath
 import math
 from typing import Any
 
-from polygrad.core import composite, discrete, general, pointwise
+from polygrad.core import case, composite, discrete, general, pointwise
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 
@@ -345,7 +345,12 @@ def limit(xp, x, low=None, high=None, /):
     return x if high is None else xp.minimum(x, high)
 
 
-@composite(library=True, dtypes="real")
+@composite(
+    library=True,
+    dtypes="real",
+    domain={"min": (-1.0, -0.2), "max": (0.2, 1.0)},
+    cases=[case((3, 4), -0.5, 0.7), case((3, 4), min=-0.5), ((3, 4), (4,), (3, 1))],
+)
 def clip(xp, x, /, min=None, max=None):
     """x limited to [min, max], either of which may be missing, a number or an array; high wins where they cross."""
     return xp.limit(x, min, max)
@@ -396,7 +401,9 @@ def real(xp, x, /):
 
 
 @general(
-    x=(lambda xp, g: 1j * as_complex(xp, g), lambda xp, t: xp.imag(as_complex(xp, t))), dtypes="complex", cases=[((3, 4),)]
+    x=(lambda xp, g: 1j * as_complex(xp, g), lambda xp, t: xp.imag(as_complex(xp, t))),
+    dtypes="complex",
+    cases=[((3, 4),)],
 )
 def imag(x, /):
     """The imaginary part."""

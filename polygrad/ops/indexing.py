@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from polygrad.core import (
@@ -76,6 +77,10 @@ def _expanded(key: tuple[Any, ...], ndim: int) -> list[Any]:
         case((3, 4), key=(slice(None, None, 2), None, -1)),
         case((5,), key=slice(None, None, -2)),
         case((3, 4, 2), key=(Ellipsis, 1)),
+        case((3, 4), key=ints((4,), -3, 3)),
+        case((3, 4), key=(slice(1, None), ints((2, 2), 0, 4))),
+        case((3, 4), key=(ints((5,), 0, 3), ints((5,), 0, 4))),
+        case((3, 4), key=bools((3, 4))),
     ],
 )
 def getitem(xp, x, /, *, key):
@@ -108,12 +113,15 @@ def _placed(xp, t, x_shape, key):
 @general(
     x=(lambda g: g, lambda t: t),
     value=(lambda xp, g, key: xp.getitem(g, key=key), _placed),
-    dtypes="any",
+    dtypes="numeric",
     node="IndexPut",
     cases=[
         case((3, 4), (2, 4), key=(slice(0, 2),)),
         case((3, 4), (3,), key=(slice(None), -1)),
         case((5,), (3,), key=slice(None, None, -2)),
+        case((3, 4), (5, 4), key=ints((5,), 0, 3)),
+        case((3, 4), (5,), key=(ints((5,), 0, 3), ints((5,), 0, 4))),
+        case((3, 4), (), key=bools((3, 4))),
     ],
 )
 def at_add(xp, x, value, /, *, key):
@@ -123,21 +131,36 @@ def at_add(xp, x, value, /, *, key):
     return x + _scatter(xp, x, value, _as_tuple(key))
 
 
+def _kept(xp, g, x_shape, key):
+    """The cotangent of a value that was put at a key's places: zero for elements that a later one overwrote."""
+    d = xp.getitem(g, key=key)
+    if _is_basic(key) or _is_mask(key):
+        return d
+    order = xp.reshape(xp.arange(math.prod(d.shape), device=xp.device(d)), d.shape)
+    last = xp.at_set(xp.zeros(x_shape, dtype=order.dtype, device=xp.device(d)), order, key=key)
+    return xp.where(xp.getitem(last, key=key) == order, d, 0)
+
+
 @general(
     x=(
         lambda xp, g, key: xp.at_set(g, 0, key=key),
         lambda xp, t, key: xp.at_set(t, 0, key=key),
     ),
     value=(
-        lambda xp, g, key: xp.getitem(g, key=key),
+        lambda xp, g, x_shape, key: _kept(xp, g, x_shape, key),
         lambda xp, t, x_shape, key: xp.at_set(xp.zeros(x_shape, dtype=t.dtype, device=xp.device(t)), t, key=key),
     ),
     dtypes="any",
     node="CopySlices",
-    cases=[case((3, 4), (4,), key=1), case((3, 4), (3, 2), key=(slice(None), slice(None, None, -2)))],
+    cases=[
+        case((3, 4), (4,), key=1),
+        case((3, 4), (3, 2), key=(slice(None), slice(None, None, -2))),
+        case((3, 4), (4,), key=ints((1,), -3, 3)),
+        case((3, 4), (), key=bools((3, 4))),
+    ],
 )
 def at_set(xp, x, value, /, *, key):
-    """A copy of x with x[key] = value."""
+    """A copy of x with x[key] = value; of values for one place the last stays, and it alone has a gradient."""
     y = xp.asarray(x, copy=True)
     if _is_basic(key) or _is_mask(key):
         return _assign(xp, y, value, key)
@@ -160,7 +183,7 @@ def _assign(xp, y, value, key):
             value = xp.reshape(xp.broadcast_to(value, _with_new_axes(shape, full)), shape)
         full = bare
     if not any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in full):
-        y[tuple(full)] = value
+        y[full[0] if len(full) == 1 else tuple(full)] = value
         return y
     forward, turned, axis, result_axis = [], [], 0, 0
     for k in full:
@@ -236,7 +259,7 @@ def _scatter(xp, x, value, key):
         m = len(index.shape)
         value = xp.broadcast_to(value, (*shape[:axis], *index.shape, *shape[axis + 1 :]))
         rows = xp.permute_dims(value, (*range(axis, axis + m), *range(axis), *range(axis + m, len(value.shape))))
-        rows = xp.reshape(rows, (-1, *shape[:axis], *shape[axis + 1 :]))
+        rows = xp.reshape(rows, (math.prod(index.shape), *shape[:axis], *shape[axis + 1 :]))
         flat = xp.reshape(index, (-1,))
         out = segment_add(xp, rows, xp.where(flat < 0, flat + shape[axis], flat), shape[axis])
         return xp.permute_dims(out, (*range(1, axis + 1), 0, *range(axis + 1, len(shape))))
@@ -397,7 +420,7 @@ def take_along_axis(x, indices, /, *, axis=-1):
 
 @linear(
     x=lambda xp, g, indices, axis: xp.take_along_axis(g, indices, axis=axis),
-    dtypes="any",
+    dtypes="numeric",
     node="ScatterAdd",
     cases=[case((3, 2), ints((3, 2), 0, 4), shape=(3, 4), axis=-1)],
 )
@@ -410,7 +433,7 @@ def put_along_axis_add(xp, x, indices, /, *, shape, axis):
     return xp.at_add(zeros, xp.broadcast_to(x, full), key=key)
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 4), 1, ints((2, 3), 0, 4))])
 def gather(xp, input, dim, index):
     """Elements picked along `dim` by `index`, which may be shorter than the input elsewhere (PyTorch's gather)."""
     d = dim % len(input.shape)
@@ -418,31 +441,31 @@ def gather(xp, input, dim, index):
     return xp.take_along_axis(input[key], index, axis=d)
 
 
-@composite
+@composite(dtypes="numeric", cases=[case((3, 4), 1, ints((5,), 0, 4), (3, 5))])
 def index_add(xp, x, dim, index, source):
     """x with the slices of `source` added at the places that `index` names along `dim`."""
-    return xp.at_add(x, source, key=(slice(None),) * (dim % len(x.shape)) + (index._array,))
+    return xp.at_add(x, source, key=(slice(None),) * (dim % len(x.shape)) + (index,))
 
 
 def _scatter_key(xp, index, src, d):
     key = _along(xp, index, index.shape, d)
-    if not isinstance(src, Tensor):
+    if not hasattr(src, "shape"):
         return key, src
     return key, src[tuple(slice(0, n) for n in index.shape)]
 
 
-@composite
+@composite(dtypes="numeric", cases=[case((3, 4), 1, ints((2, 3), 0, 4), (2, 3))])
 def scatter_add(xp, x, dim, index, src):
     """x with `src` added at the places that `index` names along `dim` (PyTorch's scatter_add)."""
     key, src = _scatter_key(xp, index, src, dim % len(x.shape))
-    return xp.at_add(x, src, key=tuple(k._array for k in key))
+    return xp.at_add(x, src, key=key)
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 4), 1, ints((2, 3), 0, 4), (2, 3)), case((3, 4), 0, ints((2, 3), 0, 3), 0.5)])
 def scatter(xp, x, dim, index, src):
     """x with `src` put at the places that `index` names along `dim`; the last of equal places wins."""
     key, src = _scatter_key(xp, index, src, dim % len(x.shape))
-    return xp.at_set(x, src, key=tuple(k._array for k in key))
+    return xp.at_set(x, src, key=key)
 
 
 @discrete(dtypes="any")
@@ -455,6 +478,16 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """Where each element of x2 would be put into the sorted x1 to keep it sorted."""
 
 
-@discrete(dtypes="any")
-def isin(x1, x2, /, *, invert=False):
-    """True where an element of x1 is in x2."""
+@discrete(dtypes="any", cases=[case(ints((3, 4), 0, 5), ints((3,), 0, 5)), ((3, 4), (2, 2))])
+def isin(xp, x1, x2, /, *, invert=False):
+    """True where an element of x1 is in x2 (a NaN is in nothing)."""
+    n = math.prod(x2.shape)
+    x2 = xp.reshape(x2, (n,))
+    if n and xp.isdtype(x2.dtype, ("integral", "real floating")):
+        x2 = xp.sort(x2)
+        places = xp.searchsorted(x2, x1)
+        found = xp.take(x2, xp.reshape(xp.minimum(places, n - 1), (math.prod(x1.shape),)), axis=0)
+        found = xp.reshape(found, x1.shape) == x1
+    else:
+        found = xp.any(xp.expand_dims(x1, axis=-1) == x2, axis=-1)
+    return xp.logical_not(found) if invert else found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from polygrad.core import bools, case, general, ints, linear
 from polygrad.ops.reductions import axes_of, count_of, restore
 
@@ -9,6 +11,7 @@ from polygrad.ops.reductions import axes_of, count_of, restore
 @linear(
     x1=lambda xp, g, x2, x1_shape, axis, keepdims: restore(xp, g, x1_shape, axis, keepdims) * xp.conj(x2),
     x2=lambda xp, g, x1, x2_shape, axis, keepdims: restore(xp, g, x2_shape, axis, keepdims) * xp.conj(x1),
+    dtypes="floating",
     cases=[((3, 4), (3, 4)), case((2, 3, 4), (2, 3, 4), axis=(0, 2)), case((3, 4), (3, 4), axis=-1, keepdims=True)],
 )
 def sum_product(xp, x1, x2, /, *, axis=None, keepdims=False):
@@ -21,7 +24,7 @@ def sum_product(xp, x1, x2, /, *, axis=None, keepdims=False):
 
 def _rows(xp, x):
     """x as a matrix: all axes but the last folded into rows."""
-    return xp.reshape(x, (-1, x.shape[-1])) if len(x.shape) != 2 else x
+    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) if len(x.shape) != 2 else x
 
 
 def _adjoint(xp, x):
@@ -70,7 +73,7 @@ def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
 
     Ioffe and Szegedy, "Batch normalization" (2015), with the cotangents of the mean and the variance added.
     """
-    x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis)
+    x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis) or 1
     g, g_mean, g_var = g
     centred = x - mean
     scale = 1 / xp.sqrt(y2 + eps)
@@ -98,7 +101,7 @@ def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
 
 
 def _normalize_push(xp, t, arrays, y1, y2, axis, eps):
-    x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis)
+    x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis) or 1
     centred = x - mean
     scale = 1 / xp.sqrt(y2 + eps)
     t_mean = xp.mean(t[0], axis=axis, keepdims=True)

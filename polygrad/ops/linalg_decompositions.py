@@ -415,12 +415,13 @@ RANK = "linalg.qr: the matrix has not full rank (to rounding), so Q is not uniqu
 def _invertible(xp, r):
     """R, the identity in place of one that is singular to rounding, and 1 or NaN accordingly."""
     d = xp.abs(xp.linalg.diagonal(r))
-    small = eps_of(xp, r) * xp.sum(d, axis=-1, keepdims=True)
+    total = xp.sum(d, axis=-1, keepdims=True)
+    small = eps_of(xp, r) * total
     singular = row(xp, xp.any(d <= small, axis=-1, keepdims=True))
     if holds(xp.any(singular)):
         warnings.warn(RANK, RuntimeWarning, stacklevel=2)
     one = identity(xp, r.shape[-1], r)
-    return xp.where(singular, one, r), xp.where(singular, xp.nan, xp.ones_like(r[..., :1, :1]))
+    return xp.where(singular, one, r), xp.where(singular, xp.nan, row(xp, xp.ones_like(total)))
 
 
 def _times_inverse(xp, x, r, conjugate=False):

@@ -13,6 +13,7 @@ from polygrad.core import Backend, DType, Tensor, as_dtype, general, get_backend
     x=(lambda xp, g, x: xp.to_device(g, device=xp.device(x)), lambda xp, t, device: xp.to_device(t, device=device)),
     dtypes="any",
     promote=(),
+    cases=[((3, 4),)],
 )
 def to_device(xp, x, /, *, device):
     """x on another device of its library; the gradient comes back to where x is."""

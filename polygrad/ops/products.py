@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polygrad.core import composite, linear
+from polygrad.core import case, composite, linear
 
 
 def _column(xp, x):
@@ -39,8 +39,8 @@ def _from_right(xp, g, x1, x1_shape, x2_shape):
     if len(x2_shape) == 1:
         g = _column(xp, g)
     if len(x2_shape) <= 2 and len(x1_shape) > 2:
-        x1 = xp.reshape(x1, (-1, x1_shape[-1])) if _count(x1_shape) else xp.zeros((0, x1_shape[-1]), dtype=x1.dtype)
-        g = xp.reshape(g, (x1.shape[0], g.shape[-1]))
+        rows = _count(x1_shape[:-1])
+        x1, g = xp.reshape(x1, (rows, x1_shape[-1])), xp.reshape(g, (rows, g.shape[-1]))
     product = xp.matmul(_adjoint(xp, x1), g)
     return product[..., 0] if len(x2_shape) == 1 else product
 
@@ -62,7 +62,10 @@ def matmul(x1, x2, /):
     """Matrix product over the last two axes; leading axes broadcast; vectors stand for a row or a column."""
 
 
-@composite
+@composite(
+    dtypes="numeric",
+    cases=[((2, 3, 4), (3, 4, 5)), case((3, 4), (4, 3, 2), axes=((1, 0), (0, 1))), case((2,), (3,), axes=0)],
+)
 def tensordot(xp, x1, x2, /, *, axes=2):
     """The product summed over `axes`: a number of axes (the last of x1, the first of x2), or two sequences of axes.
 
@@ -86,7 +89,7 @@ def tensordot(xp, x1, x2, /, *, axes=2):
     return xp.reshape(xp.matmul(left, right), s1 + s2)
 
 
-@composite
+@composite(dtypes="numeric", cases=[((3, 4), (3, 4)), ((3, 4), (4,)), case((3, 4), (3, 1), axis=0)])
 def vecdot(xp, x1, x2, /, *, axis=-1):
     """The sum of conj(x1) * x2 along `axis`.
 
@@ -97,7 +100,7 @@ def vecdot(xp, x1, x2, /, *, axis=-1):
     return xp.sum(xp.conj(x1) * x2, axis=axis)
 
 
-@composite
+@composite(dtypes="numeric", cases=[((3, 4), (4, 2))])
 def mm(xp, input, mat2):
     """The product of two matrices. Raises RuntimeError unless both have two axes and fit."""
     if len(input.shape) != 2 or len(mat2.shape) != 2 or input.shape[1] != mat2.shape[0]:
@@ -105,7 +108,7 @@ def mm(xp, input, mat2):
     return xp.matmul(input, mat2)
 
 
-@composite
+@composite(dtypes="numeric", cases=[((2, 3, 4), (2, 4, 5))])
 def bmm(xp, input, mat2):
     """The products of two batches of matrices. Raises RuntimeError unless both have three axes and fit."""
     if len(input.shape) != 3 or len(mat2.shape) != 3 or input.shape[2] != mat2.shape[1]:

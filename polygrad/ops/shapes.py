@@ -5,13 +5,15 @@ from __future__ import annotations
 from polygrad.core import as_dtype, case, composite, general, linear
 
 
-@general(x=(lambda g: g, lambda t: t), dtypes="any", promote=(), node="ToCopy")
+@general(
+    x=(lambda g: g, lambda t: t), dtypes="any", promote=(), node="ToCopy", cases=[case((3, 4), dtype="complex128")]
+)
 def cast(xp, x, /, *, dtype):
     """x in another data type."""
     return xp.library.astype(x, dtype, copy=False)
 
 
-@composite(library=True)
+@composite(library=True, dtypes="any", cases=[case((3, 4), "complex128")])
 def astype(xp, x, dtype, /, *, copy=True, device=None):
     """x in another data type; complex to real is a TypeError (take `real` first)."""
     wanted = as_dtype(dtype)
@@ -166,7 +168,7 @@ def repeat(x, repeats, /, *, axis=None):
     """Each element repeated along `axis` (flattened by default), `repeats` times or so many times each."""
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 4), [2, 1]), case((3,), [2, 2]), case((2, 1, 3), [2])])
 def tile(xp, x, repetitions, /):
     """x repeated as a whole along each axis; missing axes count as size one."""
     n = max(len(x.shape), len(repetitions))
@@ -179,7 +181,7 @@ def tile(xp, x, repetitions, /):
     )
 
 
-@composite(library=True)
+@composite(library=True, dtypes="any", cases=[case((2, 3, 4), 0, -1), case((2, 3, 4), [0, 1], [2, 0])])
 def moveaxis(xp, x, source, destination, /):
     """Axes moved to other positions, the others keeping their order."""
     n = len(x.shape)
@@ -198,7 +200,7 @@ def moveaxis(xp, x, source, destination, /):
     return xp.permute_dims(x, tuple(order))
 
 
-@composite
+@composite(dtypes="any", cases=[case((2, 3, 4), 0, -1)])
 def swapaxes(xp, x, axis1, axis2, /):
     """Two axes exchanged."""
     n = len(x.shape)
@@ -207,14 +209,14 @@ def swapaxes(xp, x, axis1, axis2, /):
     return xp.permute_dims(x, tuple(order))
 
 
-@composite
+@composite(dtypes="any", cases=[((3, 1), (4,)), ((), (2, 3), (1, 3))])
 def broadcast_arrays(xp, *arrays):
     """The arrays broadcast against each other, as a tuple."""
     shape = xp.broadcast_shapes(*[a.shape for a in arrays])
     return tuple(xp.broadcast_to(a, shape) for a in arrays)
 
 
-@composite
+@composite(dtypes="any", cases=[((3,), (4,)), case((2,), (3,), (4,), indexing="ij"), ((3,),)])
 def meshgrid(xp, *arrays, indexing="xy"):
     """Coordinate arrays of a grid from one-axis arrays, as a tuple.
 
@@ -238,7 +240,7 @@ def meshgrid(xp, *arrays, indexing="xy"):
 # ------------------------------------------------------------------------------------------------ PyTorch's names
 
 
-@composite
+@composite(dtypes="any", cases=[((2, 3, 4),), case((2, 3, 4), start_dim=1), ((),)])
 def flatten(xp, input, start_dim=0, end_dim=-1):
     """The axes from `start_dim` to `end_dim` joined into one."""
     n = len(input.shape)
@@ -253,7 +255,7 @@ def flatten(xp, input, start_dim=0, end_dim=-1):
     return xp.reshape(input, (*input.shape[:first], joined, *input.shape[last + 1 :]))
 
 
-@composite
+@composite(dtypes="any", cases=[case((6, 4), dim=0, sizes=(2, -1))])
 def unflatten(xp, input, dim, sizes):
     """One axis split into several; one of `sizes` may be -1."""
     d = dim % len(input.shape)
@@ -273,7 +275,7 @@ def _unflat(shape, d, sizes):
     return (*shape[:d], *full, *shape[d + 1 :])
 
 
-@composite
+@composite(dtypes="any", cases=[((3, 1, 4, 1),), case((3, 1, 4, 1), dim=1)])
 def squeeze_ones(xp, x, dim=None):
     """Without the axes of size one; with `dim`, without those of them that it names."""
     n = len(x.shape)
@@ -281,7 +283,7 @@ def squeeze_ones(xp, x, dim=None):
     return xp.reshape(x, tuple(size for i, size in enumerate(x.shape) if size != 1 or i not in named))
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 1), sizes=(2, -1, 4))])
 def expand(xp, x, sizes):
     """x broadcast to `sizes`, where -1 keeps a size."""
     extra = len(sizes) - len(x.shape)
@@ -290,7 +292,9 @@ def expand(xp, x, sizes):
     return xp.broadcast_to(x, tuple(x.shape[i - extra] if s == -1 else s for i, s in enumerate(sizes)))
 
 
-@composite
+@composite(
+    dtypes="any", cases=[case((5, 4), split_size_or_sections=2), case((3, 5), split_size_or_sections=[1, 4], dim=1)]
+)
 def split(xp, tensor, split_size_or_sections, dim=0):
     """Pieces of the given size (the last may be smaller), or of the given sizes, along an axis."""
     d = dim % len(tensor.shape)
@@ -301,19 +305,19 @@ def split(xp, tensor, split_size_or_sections, dim=0):
         raise RuntimeError(f"split: sizes {list(sizes)} must add up to the axis' size {n}")
     out, start = [], 0
     for size in sizes:
-        out.append(tensor[(slice(None),) * d + (slice(start, start + size),)])
+        out.append(tensor[(slice(None),) * d + (slice(start, start + size), ...)])
         start += size
     return tuple(out)
 
 
-@composite
+@composite(dtypes="any", cases=[case((5, 4), chunks=2), case((3, 5), chunks=3, dim=1)])
 def chunk(xp, input, chunks, dim=0):
     """At most `chunks` pieces of equal size (the last may be smaller) along an axis."""
     n = input.shape[dim]
     return xp.split(input, max(1, -(-n // chunks)), dim)
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 5), dim=1, start=1, length=2)])
 def narrow(xp, input, dim, start, length):
     """The slice of `length` from `start` along an axis."""
     d = dim % len(input.shape)
@@ -321,10 +325,10 @@ def narrow(xp, input, dim, start, length):
     start = start + n if start < 0 else start
     if not 0 <= start <= start + length <= n:
         raise RuntimeError(f"narrow: start {start} and length {length} exceed the size {n} of axis {dim}")
-    return input[(slice(None),) * d + (slice(start, start + length),)]
+    return input[(slice(None),) * d + (slice(start, start + length), ...)]
 
 
-@composite
+@composite(dtypes="any", cases=[case((3, 4), dim=1, index=-1)])
 def select(xp, input, dim, index):
     """One slice along an axis, which goes."""
-    return input[(slice(None),) * (dim % len(input.shape)) + (index,)]
+    return input[(slice(None),) * (dim % len(input.shape)) + (index, ...)]

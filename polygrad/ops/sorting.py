@@ -21,19 +21,19 @@ def _picked(xp, x, indices, dim, keepdim):
     return (values, indices) if keepdim else (xp.squeeze(values, axis=dim), xp.squeeze(indices, axis=dim))
 
 
-@composite
+@composite(dtypes="real", cases=[case((3, 4), dim=1), case((3, 4), dim=0, keepdim=True)])
 def max_with_indices(xp, x, dim, keepdim=False):
     """The largest elements along an axis and their indices; the first of equal ones has the gradient."""
     return _picked(xp, x, xp.argmax(x, axis=dim, keepdims=True), dim, keepdim)
 
 
-@composite
+@composite(dtypes="real", cases=[case((3, 4), dim=1), case((3, 4), dim=0, keepdim=True)])
 def min_with_indices(xp, x, dim, keepdim=False):
     """The smallest elements along an axis and their indices; the first of equal ones has the gradient."""
     return _picked(xp, x, xp.argmin(x, axis=dim, keepdims=True), dim, keepdim)
 
 
-@composite
+@composite(dtypes="real", cases=[case((3, 5), k=2), case((3, 5), k=2, dim=0, largest=False)])
 def topk(xp, input, k, dim=-1, largest=True, sorted=True):
     """The `k` largest (or smallest) elements along an axis, in order, and their indices.
 
@@ -43,5 +43,5 @@ def topk(xp, input, k, dim=-1, largest=True, sorted=True):
     if not 0 <= k <= input.shape[d]:
         raise RuntimeError(f"topk: k = {k} is out of range for an axis of size {input.shape[d]}")
     order = xp.argsort(input, axis=d, descending=largest)
-    indices = order[(slice(None),) * d + (slice(0, k),)]
+    indices = order[(slice(None),) * d + (slice(0, k), ...)]
     return xp.take_along_axis(input, indices, axis=d), indices

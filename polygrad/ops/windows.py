@@ -245,7 +245,7 @@ def column_blocks(xp, x, out, kernel, stride, padding, dilation, groups, value=0
     """
     count, channels = x.shape[:2]
     taps, positions = math.prod(kernel), math.prod(out)
-    most = max(PRODUCT, BLOCK // (channels * taps))
+    most = max(PRODUCT, BLOCK // max(channels * taps, 1))
     joined = _fits_together(count, positions, stride)
     images = _even(count, max(16 if joined else 1, most // positions))
     height = _even(out[0], most * out[0] // (positions * images))
