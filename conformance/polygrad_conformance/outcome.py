@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.aspect}: {self.where}: {self.message}"
 
+    def matches(self, aspect: str, pattern: str) -> bool:
+        """True when an entry of a file of known failures means this one."""
+        return self.aspect == aspect and fnmatchcase(self.where, pattern)
+
 
 @dataclass
 class Outcome:
@@ -48,7 +53,7 @@ class Outcome:
         applies: the aspects that this unit has (a comparison has no derivative).
         checked: how many checks were made of each aspect.
         failures: those that failed.
-        known: aspect -> reason, for the failures that the backend's file lists.
+        known: the failures that the backend's file lists: (aspect, pattern of circumstances, reason).
         seconds: how long it took.
     """
 
@@ -58,7 +63,7 @@ class Outcome:
     applies: list[str] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    known: dict[str, str] = field(default_factory=dict)
+    known: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
     @contextmanager
@@ -86,17 +91,16 @@ class Outcome:
     def surprises(self) -> list[str]:
         """What must not be: failures that no file lists, and listed ones that passed."""
         found = []
-        failed = dict.fromkeys(f.aspect for f in self.failures)
-        for aspect in failed:
-            if aspect not in self.known:
-                of_it = [str(f) for f in self.failures if f.aspect == aspect]
-                found += of_it[:SHOWN]
-                if len(of_it) > SHOWN:
-                    found.append(f"{aspect}: and {len(of_it) - SHOWN} more of {self.checked.get(aspect, 0)} checks")
+        unlisted = [f for f in self.failures if not any(f.matches(*entry[:2]) for entry in self.known)]
+        for aspect in dict.fromkeys(f.aspect for f in unlisted):
+            of_it = [str(f) for f in unlisted if f.aspect == aspect]
+            found += of_it[:SHOWN]
+            if len(of_it) > SHOWN:
+                found.append(f"{aspect}: and {len(of_it) - SHOWN} more of {self.checked.get(aspect, 0)} checks")
         found += [
-            f"{aspect}: is listed as a known failure ({reason}) and did not fail; take it off the list"
-            for aspect, reason in self.known.items()
-            if aspect not in failed
+            f"{aspect}: {pattern}: is listed as a known failure ({reason}) and did not fail; take it off the list"
+            for aspect, pattern, reason in self.known
+            if not any(f.matches(aspect, pattern) for f in self.failures)
         ]
         return found
 
@@ -110,13 +114,16 @@ class Outcome:
         return cls(**{**data, "failures": [Failure(**f) for f in data["failures"]]})
 
 
-def known_failures(backend: str, paths: Iterable[str] = (), module: str | None = None) -> dict[str, dict[str, str]]:
-    """Unit -> aspect -> reason, of the failures that are expected on a backend.
+def known_failures(
+    backend: str, paths: Iterable[str] = (), module: str | None = None
+) -> dict[str, list[tuple[str, str, str]]]:
+    """Unit -> the failures that are expected of it on a backend, as (aspect, pattern of circumstances, reason).
 
-    Each file has a table per aspect with a line per unit, whose value is the reason::
+    Each file has a table per aspect with a line per failure: the unit, if need be a colon and the circumstances as the
+    suite prints them (* and ? match), and as value the reason::
 
-        [second]
-        "op linalg.eig" = "the library has no derivative-free fallback for defective matrices"
+        [value]
+        "fft.fft: shapes (3, 0)*" = "the library refuses empty arrays"
 
     Args:
         backend: its name; `known_failures/<name>.toml` of this package is read where there is one.
@@ -134,13 +141,14 @@ def known_failures(backend: str, paths: Iterable[str] = (), module: str | None =
         texts[f"{module}/{theirs.name}"] = theirs.read_text(encoding="utf-8")
     for path in paths:
         texts[str(path)] = Path(path).read_text(encoding="utf-8")
-    known: dict[str, dict[str, str]] = {}
+    known: dict[str, list[tuple[str, str, str]]] = {}
     for origin, text in texts.items():
         for aspect, lines in tomllib.loads(text).items():
             if aspect not in ASPECTS or not isinstance(lines, dict):
                 raise ValueError(f"{origin}: [{aspect}] is no aspect; known are {', '.join(ASPECTS)}")
-            for unit, reason in lines.items():
+            for entry, reason in lines.items():
                 if not isinstance(reason, str) or not reason.strip():
-                    raise ValueError(f"{origin}: [{aspect}] {unit!r} needs a reason")
-                known.setdefault(unit, {})[aspect] = reason
+                    raise ValueError(f"{origin}: [{aspect}] {entry!r} needs a reason")
+                unit, _, pattern = entry.partition(": ")
+                known.setdefault(unit, []).append((aspect, pattern or "*", reason))
     return known

@@ -56,7 +56,7 @@ class Results:
     @property
     def known(self) -> list[str]:
         """One line for each failure that was expected."""
-        return [f"{o.backend}: {o.unit}: {aspect}: {why}" for o in self.outcomes for aspect, why in o.known.items()]
+        return [f"{o.backend}: {o.unit}: {aspect}: {why}" for o in self.outcomes for aspect, _, why in o.known]
 
     def rows(self) -> list[Row]:
         """The lines of the table: the standard's differentiable names, then every group."""

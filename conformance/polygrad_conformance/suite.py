@@ -63,7 +63,7 @@ class Subject:
     """A backend that is tested, and the failures that are expected of it."""
 
     backend: Backend
-    known: dict[str, dict[str, str]]
+    known: dict[str, list[tuple[str, str, str]]]
 
 
 def load(name: str) -> tuple[Backend, str | None]:
@@ -109,7 +109,7 @@ def subject(name: str, files: tuple[str, ...] = ()) -> Subject:
 def run(unit: Unit, tested: Subject) -> Outcome:
     """Run one unit on a backend."""
     backend = tested.backend
-    outcome = Outcome(unit.name, unit.group, backend.name, known=tested.known.get(unit.name, {}))
+    outcome = Outcome(unit.name, unit.group, backend.name, known=tested.known.get(unit.name, []))
     start = time.perf_counter()
     with use_backend(backend), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kinks and edges divide by zero on purpose

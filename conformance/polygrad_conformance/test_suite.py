@@ -28,4 +28,4 @@ def test_unit(pg_subject: Subject, pg_unit: Unit, record_property):
     if outcome.surprises:
         pytest.fail("\n".join(outcome.surprises), pytrace=False)
     if outcome.failures:
-        pytest.xfail("; ".join(f"{aspect}: {reason}" for aspect, reason in outcome.known.items()))
+        pytest.xfail("; ".join(f"{aspect}: {reason}" for aspect, _, reason in outcome.known))
