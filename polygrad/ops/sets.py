@@ -1,0 +1,101 @@
+"""Sets: the distinct elements of an array, each with the gradient of the element that stands for it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from polygrad.core import composite, discrete
+
+
+class UniqueAll(NamedTuple):
+    """The distinct elements in order, where each first stood, which of them every element is, and how often each occurs."""
+
+    values: Any
+    indices: Any
+    inverse_indices: Any
+    counts: Any
+
+
+class UniqueCounts(NamedTuple):
+    """The distinct elements in order, and how often each occurs."""
+
+    values: Any
+    counts: Any
+
+
+class UniqueInverse(NamedTuple):
+    """The distinct elements in order, and which of them every element is."""
+
+    values: Any
+    inverse_indices: Any
+
+
+def _order(xp, flat):
+    """The indices that sort one axis of any data type, equal elements keeping their order; complex numbers by real part first."""
+    if xp.is_complex(flat):
+        order = xp.argsort(xp.imag(flat), stable=True)
+        return xp.take(order, xp.argsort(xp.take(xp.real(flat), order, axis=0), stable=True), axis=0)
+    if xp.isdtype(flat.dtype, "bool"):
+        flat = xp.astype(flat, xp.uint8)
+    return xp.argsort(flat, stable=True)
+
+
+@discrete(dtypes="any", cases=[((6,),), ((2, 3),), ((),), ((0,),)])
+def unique_places(xp, x, /):
+    """Where each distinct element first stood in the flattened x, which of them every element is, and how often each occurs.
+
+    The distinct elements are in ascending order; every NaN is one of its own.
+    """
+    flat = xp.reshape(x, (-1,))
+    n, device = flat.shape[0], xp.device(x)
+    order = _order(xp, flat)
+    ordered = xp.take(flat, order, axis=0)
+    begins = xp.concat([xp.ones((min(n, 1),), dtype=xp.bool, device=device), ordered[1:] != ordered[:-1]])
+    starts = xp.nonzero(begins)[0]
+    group = xp.cumulative_sum(xp.astype(begins, order.dtype)) - 1
+    inverse = xp.take(group, xp.argsort(order, stable=True), axis=0)
+    ends = xp.concat([starts[1:], xp.full((min(n, 1),), n, dtype=starts.dtype, device=device)])
+    return xp.take(order, starts, axis=0), xp.reshape(inverse, x.shape), ends - starts
+
+
+def _representatives(xp, x, indices):
+    return xp.take(xp.reshape(x, (-1,)), indices, axis=0)
+
+
+ANY = [((6,),), ((2, 3),)]
+
+
+@composite(dtypes="any", cases=ANY)
+def unique_all(xp, x, /):
+    """The distinct elements, their first places, the inverse and the counts: a named tuple."""
+    indices, inverse, counts = xp.unique_places(x)
+    return UniqueAll(_representatives(xp, x, indices), indices, inverse, counts)
+
+
+@composite(dtypes="any", cases=ANY)
+def unique_counts(xp, x, /):
+    """The distinct elements and how often each occurs: a named tuple."""
+    indices, _, counts = xp.unique_places(x)
+    return UniqueCounts(_representatives(xp, x, indices), counts)
+
+
+@composite(dtypes="any", cases=ANY)
+def unique_inverse(xp, x, /):
+    """The distinct elements and which of them every element is: a named tuple."""
+    indices, inverse, _ = xp.unique_places(x)
+    return UniqueInverse(_representatives(xp, x, indices), inverse)
+
+
+@composite(dtypes="any", cases=ANY)
+def unique_values(xp, x, /):
+    """The distinct elements of x, in ascending order."""
+    return _representatives(xp, x, xp.unique_places(x)[0])
+
+
+@composite(dtypes="any", cases=[((6,), (3,))])
+def setdiff1d(xp, x1, x2, /, *, assume_unique=False):
+    """The elements of x1 that are not in x2; distinct and in order unless x1 is known to be so."""
+    x1 = xp.reshape(x1, (-1,)) if assume_unique else xp.unique_values(x1)
+    x2 = xp.reshape(x2, (-1,))
+    first, inverse, _ = xp.unique_places(xp.concat([x2, x1]))
+    return x1[xp.take(first, inverse[x2.shape[0] :], axis=0) >= x2.shape[0]]
