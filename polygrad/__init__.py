@@ -5,7 +5,7 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd, fft, io, linalg, models, nn, optim, random
+from polygrad import autograd, fft, io, linalg, models, nn, optim, random, special
 from polygrad._version import __version__
 from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from polygrad.config import show_config
@@ -58,6 +58,7 @@ from polygrad.ops.creation import (
     zeros,
     zeros_like,
 )
+from polygrad.ops.einsum import einsum
 from polygrad.ops.elementwise import (
     abs,
     acos,
@@ -167,6 +168,7 @@ from polygrad.ops.reductions import (
     sum,
     var,
 )
+from polygrad.ops.sets import setdiff1d, unique_all, unique_counts, unique_inverse, unique_values
 from polygrad.ops.shapes import (
     astype,
     broadcast_arrays,
@@ -201,6 +203,9 @@ from polygrad.ops.sorting import (
     sort,
     topk,
 )
+from polygrad.ops.special import angle, exp2, logit, sinc, xlogy
+from polygrad.ops.special_erf import erf, erfc, erfinv
+from polygrad.ops.special_gamma import digamma, lgamma, polygamma
 from polygrad.random import (
     Generator,
     bernoulli,
