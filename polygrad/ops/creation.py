@@ -102,26 +102,26 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return (int(shape),) if hasattr(shape, "__index__") else tuple(int(n) for n in shape)
 
 
-def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return _shape(shape[0]) if len(shape) == 1 else _shape(shape)
+def _joined(shape: Any, sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    return _shape((shape, *sizes)) if sizes else _shape(shape)
 
 
 @creation
-def zeros(backend, *shape, dtype=None, device=None, requires_grad=False):
+def zeros(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """Zeros of a shape, given as a tuple or as sizes."""
-    return _made(backend.xp.zeros(_sizes(shape), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(backend.xp.zeros(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
 
 
 @creation
-def ones(backend, *shape, dtype=None, device=None, requires_grad=False):
+def ones(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """Ones of a shape, given as a tuple or as sizes."""
-    return _made(backend.xp.ones(_sizes(shape), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(backend.xp.ones(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
 
 
 @creation
-def empty(backend, *shape, dtype=None, device=None, requires_grad=False):
+def empty(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """A tensor of a shape with whatever values are there."""
-    return _made(backend.xp.empty(_sizes(shape), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(backend.xp.empty(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
 
 
 @creation

@@ -63,9 +63,27 @@ def matrix_transpose(x, /):
     """The last two axes exchanged."""
 
 
-@linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", node="Unsqueeze", cases=[case((3, 4), axis=1)])
-def expand_dims(x, /, *, axis=0):
-    """A new axis of size one at `axis`."""
+@linear(
+    x=lambda xp, g, x_shape: xp.reshape(g, x_shape),
+    dtypes="any",
+    node="Unsqueeze",
+    cases=[case((3, 4), axis=1), case((3, 4), axis=(0, -1))],
+)
+def expand_dims(xp, x, /, axis):
+    """New axes of size one at `axis`, an int or a tuple of ints, as the result numbers them.
+
+    Raises IndexError for a place that the result does not have, ValueError for one that is named twice.
+    """
+    if isinstance(axis, int):
+        return xp.library.expand_dims(x, axis=axis)
+    n = len(x.shape) + len(axis)
+    if any(not -n <= a < n for a in axis):
+        raise IndexError(f"expand_dims: axis {axis} is out of range for a result with {n} axes")
+    new = {a % n for a in axis}
+    if len(new) != len(axis):
+        raise ValueError(f"expand_dims: axis {axis} names a place twice")
+    sizes = iter(x.shape)
+    return xp.reshape(x, tuple(1 if i in new else next(sizes) for i in range(n)))
 
 
 @linear(x=lambda xp, g, x_shape: xp.reshape(g, x_shape), dtypes="any", cases=[case((3, 1, 4), axis=1)])
