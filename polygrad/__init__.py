@@ -140,6 +140,7 @@ from polygrad.ops.indexing import (
     take_along_axis,
     where,
 )
+from polygrad.ops.info import __array_namespace_info__
 from polygrad.ops.linalg_beyond import kron
 from polygrad.ops.place import (
     to_device,
