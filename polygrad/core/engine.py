@@ -18,10 +18,10 @@ FREED: tuple[Any, ...] = ("freed",)
 _serial = attrgetter("serial")
 
 
-def collect(roots: Any) -> list[Any]:
-    """Every Node and Pick that the roots were computed from, oldest first."""
+def collect(roots: Any, ends: Any = ()) -> list[Any]:
+    """Every Node and Pick that the roots were computed from, oldest first; `ends` and what is behind them is left out."""
     found: list[Any] = []
-    seen: set[Any] = set()
+    seen: set[Any] = set(ends)
     stack = [r for r in roots if type(r) is not Leaf]
     pop, push, add, keep = stack.pop, stack.append, seen.add, found.append
     while stack:
@@ -72,14 +72,10 @@ class Lifted:
             self.kept = tuple([_lift(a, e, backend) for a, e in zip(n.kept, n.edges, strict=True)]) if n.kept else ()
         if isinstance(n.y, tuple | list):
             picks = [
-                Pick(n, i, a)
-                if a is not None and backend.dtypes[a.dtype].category in ("floating", "complex")
-                else None
+                Pick(n, i, a) if a is not None and backend.dtypes[a.dtype].category in ("floating", "complex") else None
                 for i, a in enumerate(n.y)
             ]
-            self.y = tuple(
-                [None if a is None else new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)]
-            )
+            self.y = tuple([None if a is None else new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)])
         else:
             self.y = None if n.y is None else new_tensor(n.y, backend, n)
 
@@ -95,17 +91,17 @@ def _complex(n: Any, e: Any) -> bool:
 
 
 def reverse(
-    seeds: dict[Any, Any], targets: Any = None, *, retain: bool = False, record: bool = False
+    seeds: dict[Any, Any], targets: Any = None, *, retain: bool = False, record: bool = False, until: bool = False
 ) -> dict[Any, Any]:
     """Walk newest first from `seeds` (node -> cotangent) and return the cotangents of the leaves, or of `targets`.
 
     Cotangents are raw arrays, or Tensors when `record` is set. Unless `retain` is set, what nodes kept is dropped as the walk
-    passes them.
+    passes them. With `until` the walk ends at the targets, and their hooks are left to whoever walks on.
 
     Raises:
         RuntimeError: a node on the way was already walked without `retain`.
     """
-    order = collect(seeds)
+    order = collect(seeds, targets) if until else collect(seeds)
     wanted = None if targets is None else _leading_to(order, targets)
     found: dict[Any, Any] = {}
     cotangents = dict(seeds)
@@ -164,6 +160,8 @@ def reverse(
             n.kept, n.y = FREED, None
     if targets is None:
         return {leaf: _visit(leaf, leaf.extra, g, record) if leaf.extra else g for leaf, g in cotangents.items()}
+    if until:
+        return {t: cotangents[t] for t in targets if t in cotangents}
     for t in targets:
         if type(t) is Leaf and t in cotangents:
             found[t] = _visit(t, t.extra, cotangents[t], record) if t.extra else cotangents[t]
