@@ -530,9 +530,13 @@ class Tensor(Methods):
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
         array = self._export("__dlpack__")
-        return (array if hasattr(array, "__dlpack__") else self._backend.xp.asarray(array)).__dlpack__(**kwargs)
+        named = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        options = {name: value for name, value in named.items() if value is not None}
+        return (array if hasattr(array, "__dlpack__") else self._backend.xp.asarray(array)).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         array = self._array

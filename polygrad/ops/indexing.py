@@ -481,6 +481,10 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
 @discrete(dtypes="any", cases=[case(ints((3, 4), 0, 5), ints((3,), 0, 5)), ((3, 4), (2, 2))])
 def isin(xp, x1, x2, /, *, invert=False):
     """True where an element of x1 is in x2 (a NaN is in nothing)."""
+    x1, x2 = (
+        x if hasattr(x, "shape") else xp.asarray(x, dtype=other.dtype, device=xp.device(other))
+        for x, other in ((x1, x2), (x2, x1))
+    )
     n = math.prod(x2.shape)
     x2 = xp.reshape(x2, (n,))
     if n and xp.isdtype(x2.dtype, ("integral", "real floating")):

@@ -97,7 +97,8 @@ def vecdot(xp, x1, x2, /, *, axis=-1):
     """
     if x1.shape[axis] != x2.shape[axis]:
         raise ValueError(f"vecdot: sizes {x1.shape[axis]} and {x2.shape[axis]} along axis {axis} differ")
-    return xp.sum(xp.conj(x1) * x2, axis=axis)
+    products = xp.conj(x1) * x2
+    return xp.sum(products, axis=axis, dtype=products.dtype)  # sum alone widens small integers
 
 
 @composite(dtypes="numeric", cases=[((3, 4), (4, 2))])
