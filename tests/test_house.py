@@ -103,6 +103,7 @@ HEIGHT = {
     "jit": 3,
     "linalg": 3,
     "random": 3,
+    "special": 3,
     "nn": 4,
     "optim": 4,
     "data": 4,
