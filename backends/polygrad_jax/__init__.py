@@ -6,7 +6,7 @@ import jax
 import jax.numpy as xp
 
 from polygrad.core import Backend
-from polygrad_jax import random, windows
+from polygrad_jax import functions, random, windows
 from polygrad_jax.compiler import XLA, device
 
 __all__ = ["backend"]
@@ -58,4 +58,5 @@ backend = Backend(
     max_pool=windows.max_pool,
     pad_constant=windows.pad_constant,
     **{name: getattr(random, name) for name in random.__all__},
+    **functions.FAST,
 )
