@@ -6,7 +6,7 @@ import array_api_compat.torch as xp
 import torch
 
 from polygrad.core import Backend
-from polygrad_torch import random, windows
+from polygrad_torch import functions, random, windows
 
 __all__ = ["backend"]
 
@@ -84,4 +84,5 @@ backend = Backend(
     avg_pool=windows.avg_pool,
     avg_unpool=windows.avg_unpool,
     **{name: getattr(random, name) for name in random.__all__},
+    **functions.FAST,
 )
