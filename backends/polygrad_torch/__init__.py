@@ -17,6 +17,11 @@ def to_numpy(array: torch.Tensor) -> Any:
     return (array.float() if array.dtype is torch.bfloat16 else array).numpy()
 
 
+def getitem(x: torch.Tensor, /, *, key: Any) -> Any:
+    """x[key]; declines negative steps, which torch's keys lack."""
+    return NotImplemented if _turns(key) else x[key]
+
+
 def at_set(x: torch.Tensor, value: Any, /, *, key: Any) -> Any:
     """A copy of x with x[key] = value; declines negative steps, which torch's keys lack."""
     if _turns(key):
@@ -71,6 +76,7 @@ backend = Backend(
     devices=devices,
     synchronize=synchronize,
     info=info,
+    getitem=getitem,
     at_set=at_set,
     at_add=at_add,
     conv=windows.conv,

@@ -54,12 +54,18 @@ def _is_mask(key: Any) -> bool:
     return all(str(k.dtype).endswith(("bool", "bool_")) for k in _as_tuple(key) if _is_array(k))
 
 
+def _is_plain(key: Any) -> bool:
+    """True for the keys that every library takes: no array at all, or nothing but one mask."""
+    parts = _as_tuple(key)
+    return _is_basic(parts) or (len(parts) == 1 and _is_mask(parts))
+
+
 def _expanded(key: tuple[Any, ...], ndim: int) -> list[Any]:
     """A key with its Ellipsis and missing trailing axes written out as full slices."""
     used = 0
     for k in key:
         if k is not None and k is not Ellipsis:
-            used += len(k.shape) if _is_array(k) and _is_mask(k) else 1
+            used += len(k.shape) if _is_masking(k) else 1
     full = [slice(None)] * (ndim - used)
     if not any(k is Ellipsis for k in key):
         return [*key, *full]
@@ -85,10 +91,11 @@ def _expanded(key: tuple[Any, ...], ndim: int) -> list[Any]:
 )
 def getitem(xp, x, /, *, key):
     """x[key] for every form of key; negative steps work on every library."""
-    full = _expanded(_as_tuple(key), len(x.shape))
-    if any(_is_array(k) and not _is_mask(k) for k in full):
-        return _read(xp, x, full)
-    if any(k is None for k in full) and not any(_is_array(k) for k in full):
+    parts = _as_tuple(key)
+    if not _is_basic(parts):
+        return x[parts[0]] if _is_plain(parts) else _read(xp, x, parts)
+    full = _expanded(parts, len(x.shape))
+    if any(k is None for k in full):
         y = xp.getitem(x, key=tuple(k for k in full if k is not None))
         return xp.reshape(y, _with_new_axes(y.shape, full))
     if not any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in full):
@@ -126,7 +133,7 @@ def _placed(xp, t, x_shape, key):
 )
 def at_add(xp, x, value, /, *, key):
     """A copy of x with x[key] += value, adding as often as the key names an element."""
-    if _is_basic(key) or _is_mask(key):
+    if _is_plain(key):
         return _assign(xp, xp.asarray(x, copy=True), xp.getitem(x, key=key) + value, key)
     return x + _scatter(xp, x, value, _as_tuple(key))
 
@@ -162,9 +169,7 @@ def _kept(xp, g, x_shape, key):
 def at_set(xp, x, value, /, *, key):
     """A copy of x with x[key] = value; of values for one place the last stays, and it alone has a gradient."""
     y = xp.asarray(x, copy=True)
-    if _is_basic(key) or _is_mask(key):
-        return _assign(xp, y, value, key)
-    return _place(xp, y, value, _as_tuple(key))
+    return _assign(xp, y, value, key) if _is_plain(key) else _place(xp, y, value, _as_tuple(key))
 
 
 def _with_new_axes(shape, full):
@@ -175,8 +180,11 @@ def _with_new_axes(shape, full):
 
 def _assign(xp, y, value, key):
     """y[key] = value with negative steps turned into a flip of the value."""
+    if not _is_basic(key):
+        y[key] = value
+        return y
     full = _expanded(_as_tuple(key), len(y.shape))
-    if any(k is None for k in full) and not any(_is_array(k) for k in full):
+    if any(k is None for k in full):
         bare = [k for k in full if k is not None]
         if hasattr(value, "shape"):
             shape = xp.getitem(y, key=tuple(bare)).shape
@@ -202,27 +210,67 @@ def _assign(xp, y, value, key):
 
 
 def _flat_places(xp, shape, key, like):
-    """For each element that a key with integer arrays names, its place in the flattened array."""
-    n = 1
-    for size in shape:
-        n *= size
-    grid = xp.reshape(xp.arange(n, device=xp.device(like)), shape)
-    return n, _read(xp, grid, key)
+    """For each element that a key with arrays names, its place in the flattened array; and how many places there are."""
+    n = math.prod(shape)
+    return n, _read(xp, xp.reshape(xp.arange(n, device=xp.device(like)), shape), key)
 
 
 def _read(xp, x, key):
-    """x[key] where the key has integer arrays, also on libraries that take only integer arrays, one for each axis."""
-    full = _expanded(key, len(x.shape))
-    arrays = [k for k in full if _is_array(k)]
-    if len(arrays) == 1 and not _is_mask(arrays[0]):
-        at = next(i for i, k in enumerate(full) if _is_array(k))
-        rest = [slice(None) if _is_array(k) else k for k in full]
-        x = xp.getitem(x, key=tuple(rest))
-        axis = sum(not isinstance(k, int) for k in full[:at])
-        index, shape = arrays[0], x.shape
-        taken = xp.take(x, xp.reshape(xp.where(index < 0, index + shape[axis], index), (-1,)), axis=axis)
-        return xp.reshape(taken, (*shape[:axis], *index.shape, *shape[axis + 1 :]))
-    return x[tuple(full)]
+    """x[key] where the key has arrays, by gathering: not every library takes arrays beside other indices."""
+    full = [k for part in _expanded(key, len(x.shape)) for k in (xp.nonzero(part) if _is_masking(part) else (part,))]
+    arrays = [i for i, k in enumerate(full) if _is_array(k)]
+    if len(arrays) == 1 and not any(isinstance(k, int) for k in full):
+        return _read_along(xp, x, full, arrays[0])
+    chosen = [i for i, k in enumerate(full) if _is_array(k) or isinstance(k, int)]
+    others = [i for i in range(len(full)) if i not in chosen]
+    together = chosen == list(range(chosen[0], chosen[-1] + 1))  # else the arrays' axes come first
+    block = xp.broadcast_shapes(*[full[i].shape for i in arrays])
+    before = chosen[0] if together else 0
+    rank = len(others) + len(block)
+    after = rank - before - len(block)
+    sizes = [1] * rank
+    sizes[before : before + len(block)] = block
+    place = dict(zip(others, [*range(before), *range(before + len(block), rank)], strict=True))
+    flat: Any = 0
+    axis = 0
+    for i, k in enumerate(full):
+        if k is None:
+            continue
+        n = x.shape[axis]
+        if _is_array(k):
+            index = xp.reshape(_in_range(xp, k, n, axis), (*k.shape, *(1,) * after))
+        elif isinstance(k, int):
+            index = k % n
+        else:
+            at = range(*k.indices(n))
+            sizes[place[i]] = len(at)
+            index = xp.arange(at.start, at.stop, at.step, device=xp.device(x))
+            index = xp.reshape(index, (len(at), *(1,) * (rank - place[i] - 1)))
+        flat = flat * n + index
+        axis += 1
+    flat = xp.reshape(xp.broadcast_to(flat, tuple(sizes)), (-1,))
+    return xp.reshape(xp.take(xp.reshape(x, (-1,)), flat, axis=0), tuple(sizes))
+
+
+def _is_masking(k: Any) -> bool:
+    return _is_array(k) and _is_mask(k)
+
+
+def _read_along(xp, x, full, at):
+    """x[full] for a key with one array of integers, at place `at`, and no int."""
+    rest = tuple(slice(None) if _is_array(k) else k for k in full)
+    axis = sum(k is not None for k in full[:at])
+    index = _in_range(xp, full[at], x.shape[axis], axis)
+    x = x if all(k == slice(None) for k in rest) else xp.getitem(x, key=rest)
+    taken = xp.take(x, xp.reshape(index, (-1,)), axis=at)
+    return xp.reshape(taken, (*x.shape[:at], *index.shape, *x.shape[at + 1 :]))
+
+
+def _in_range(xp, index, n, axis):
+    """Indices of an axis of size n without negative ones. Raises IndexError for those outside it."""
+    if math.prod(index.shape) and bool(xp.any(xp.logical_or(index < -n, index >= n))):
+        raise IndexError(f"an index is out of bounds for dimension {axis} with size {n}")
+    return xp.where(index < 0, index + n, index)
 
 
 def segment_add(xp, values, places, n):
@@ -254,7 +302,7 @@ def _scatter(xp, x, value, key):
     shape = x.shape
     full = _expanded(key, len(shape))
     arrays = [i for i, k in enumerate(full) if _is_array(k)]
-    if len(arrays) == 1 and all(k == slice(None) for i, k in enumerate(full) if i != arrays[0]):
+    if len(arrays) == 1 and not _is_mask(key) and all(k == slice(None) for i, k in enumerate(full) if i != arrays[0]):
         axis, index = arrays[0], full[arrays[0]]
         m = len(index.shape)
         value = xp.broadcast_to(value, (*shape[:axis], *index.shape, *shape[axis + 1 :]))
@@ -317,19 +365,23 @@ def _plain_key(key: Any, x: Tensor) -> Any:
 def _check_key(key: Any, shape: tuple[int, ...]) -> None:
     """Raise IndexError for too many indices and for an int outside its axis, alike on every library."""
     keys = _as_tuple(key)
-    used = sum(
-        (len(k.shape) if _is_array(k) and _is_mask(k) else 1) for k in keys if k is not None and k is not Ellipsis
-    )
+    used = sum((len(k.shape) if _is_masking(k) else 1) for k in keys if k is not None and k is not Ellipsis)
     if used > len(shape):
         raise IndexError(f"too many indices for tensor of dimension {len(shape)}: got {used}")
-    if not any(isinstance(k, int) for k in keys):
-        return
+    if sum(k is Ellipsis for k in keys) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
     axis = 0
     for k in _expanded(keys, len(shape)):
         if isinstance(k, int) and not -shape[axis] <= k < shape[axis]:
             raise IndexError(f"index {k} is out of bounds for dimension {axis} with size {shape[axis]}")
-        if k is not None:
-            axis += len(k.shape) if _is_array(k) and _is_mask(k) else 1
+        if _is_masking(k):
+            if tuple(k.shape) != shape[axis : axis + len(k.shape)]:
+                raise IndexError(
+                    f"the mask of shape {tuple(k.shape)} at dimension {axis} does not fit a tensor of shape {shape}"
+                )
+            axis += len(k.shape)
+        elif k is not None:
+            axis += 1
 
 
 @method
