@@ -55,6 +55,8 @@ def conv(x: torch.Tensor, w: torch.Tensor, /, *, stride: Any, padding: Any, dila
 
 
 def _backward(z: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, mask: Any) -> Any:
+    if not (z.numel() and x.numel() and w.numel()):
+        return NotImplemented  # a kernel without channels would come back with the wrong shape
     nothing = [0] * len(padding)
     return _or_decline(
         aten.convolution_backward, z, x, w, None, stride, padding, dilation, False, nothing, groups, mask
