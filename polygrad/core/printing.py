@@ -59,7 +59,7 @@ def format_tensor(x: Any) -> str:
 
 def _join(parts: list[str]) -> str:
     text = "tensor(" + parts[0]
-    column = len(text.rpartition("\n")[2])
+    column = len(text) - text.rfind("\n") + 1
     for part in parts[1:]:
         if column + len(part) + 2 > PrintOptions.linewidth:
             text += ",\n       " + part
@@ -121,7 +121,8 @@ def _number_format(values: list[Any], floating: bool) -> Any:
     if not floating:
         width = max((len(str(v)) for v in values), default=0)
         return lambda v: f"{v!s:>{width}}"
-    finite = [abs(v) for v in values if math.isfinite(v) and v != 0]
+    counted = [v for v in values if math.isfinite(v) and v != 0]
+    finite = [abs(v) for v in counted]
     digits = PrintOptions.precision
     if all(v == math.ceil(v) for v in finite):
         if PrintOptions.sci_mode or (
@@ -129,7 +130,7 @@ def _number_format(values: list[Any], floating: bool) -> Any:
         ):
             spec = f".{digits}e"
         else:
-            width = max((len(f"{v:.0f}") + math.isfinite(v) for v in values), default=0)
+            width = max((len(f"{v:.0f}.") for v in counted), default=0)
             return lambda v: f"{(f'{v:.0f}.' if math.isfinite(v) else str(v)):>{width}}"
     elif PrintOptions.sci_mode or (
         PrintOptions.sci_mode is None
@@ -138,5 +139,5 @@ def _number_format(values: list[Any], floating: bool) -> Any:
         spec = f".{digits}e"
     else:
         spec = f".{digits}f"
-    width = max((len(f"{v:{spec}}") for v in values), default=0)
+    width = max((len(f"{v:{spec}}") for v in counted), default=0)
     return lambda v: f"{v:{spec}}".rjust(width)

@@ -172,7 +172,7 @@ def _sum_from(xp, g, x_shape, axis, include_initial):
 RUNNING = [((5,),), case((3, 4), axis=1), case((3, 4), axis=0, include_initial=True)]
 
 
-@linear(x=_sum_from, cases=RUNNING)
+@linear(x=_sum_from, node="Cumsum", cases=RUNNING)
 def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     """Running sums along `axis` (which may be left out for one axis), with a leading 0 if `include_initial`."""
 
@@ -225,7 +225,7 @@ def _product_push(xp, t, x, axis, include_initial):
     return t
 
 
-@general(x=(_product_pull, _product_push), dtypes="numeric", cases=RUNNING)
+@general(x=(_product_pull, _product_push), dtypes="numeric", node="Cumprod", cases=RUNNING)
 def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """Running products along `axis` (which may be left out for one axis), with a leading 1 if `include_initial`."""
 
