@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import polygrad as pg
 from polygrad import nn
@@ -40,7 +41,7 @@ def load(dtype: pg.DType) -> tuple[pg.Tensor, pg.Tensor, pg.Tensor, pg.Tensor]:
 
 
 def network() -> nn.Sequential:
-    """Two convolutions with batch norm, a pool, dropout and a linear layer: 23,402 parameters."""
+    """Two convolutions with batch norm, a pool, dropout and a linear layer: 21,642 parameters."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.BatchNorm2d(16),
@@ -67,13 +68,13 @@ def accuracy(model: nn.Module, images: pg.Tensor, labels: pg.Tensor) -> float:
 
 
 def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
-    """SGD with momentum over shuffled batches; returns the model and the loss of every step."""
+    """SGD with momentum over shuffled batches, its rate falling to zero; returns the model and the loss of every step."""
     images, labels, test_images, test_labels = load(getattr(pg, args.dtype))
     pg.manual_seed(args.seed)
     model = network().to(images.dtype)
     optimizer = pg.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=1e-4)
     criterion = nn.CrossEntropyLoss()
-    per_epoch = len(labels) // args.batch
+    per_epoch = max(1, len(labels) // args.batch)
     total = args.steps or args.epochs * per_epoch
     losses: list[float] = []
     start = time.perf_counter()
@@ -84,6 +85,7 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
                 if len(losses) == total:
                     break
                 batch = order[i * args.batch : (i + 1) * args.batch]
+                optimizer.param_groups[0]["lr"] = args.lr * (1 - len(losses) / total)
                 optimizer.zero_grad()
                 loss = criterion(model(images[batch]), labels[batch])
                 loss.backward()
@@ -132,17 +134,27 @@ def draw(model: nn.Module, losses: list[float], dtype: pg.DType, path: str) -> N
     print(f"wrote {path}")
 
 
+def positive(text: str) -> int:
+    """A count of at least one."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
 def main() -> None:
     """Read the options, train, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=12, help="passes over the training digits (default 12)")
-    parser.add_argument("--steps", type=int, help="steps in all, instead of epochs")
-    parser.add_argument("--batch", type=int, default=64, help="digits a step (default 64)")
-    parser.add_argument("--lr", type=float, default=0.05, help="learning rate (default 0.05)")
+    parser.add_argument("--epochs", type=positive, default=12, help="passes over the training digits (default 12)")
+    parser.add_argument("--steps", type=positive, help="steps in all, instead of epochs")
+    parser.add_argument("--batch", type=positive, default=64, help="digits a step (default 64)")
+    parser.add_argument("--lr", type=float, default=0.05, help="learning rate of the first step (default 0.05)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default 0)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--output", default="digits.png", help="where the picture goes (default digits.png)")
     args = parser.parse_args()
+    if not Path(args.output).resolve().parent.is_dir():
+        parser.error(f"--output {args.output}: there is no such folder")
     model, losses = train(args)
     draw(model, losses, getattr(pg, args.dtype), args.output)
 
