@@ -50,6 +50,23 @@ def _axes(ndim, s, axes):
     return tuple(range(ndim)) if s is None else tuple(range(ndim - len(s), ndim))
 
 
+def _transformed(xp, name, x, along, lengths, *, real=False, **options):
+    """The library's transform, whose result has these lengths along `along`; an empty batch, which some refuse, stays one."""
+    batch = [n for i, n in enumerate(x.shape) if i not in axes_of(along, len(x.shape))]
+    if 0 not in batch:
+        return getattr(xp.library.fft, name)(x, **options)
+    shape = list(x.shape)
+    for axis, n in zip(along, lengths, strict=True):
+        shape[axis] = n
+    empty = xp.zeros(tuple(shape), dtype=x.dtype, device=xp.device(x))
+    return xp.real(empty) if real else as_complex(xp, empty)
+
+
+def _length(x, n, axis):
+    """How much of an axis is transformed."""
+    return x.shape[axis] if n is None else n
+
+
 # ---------------------------------------------------------------------------------------------------- along one axis
 
 
@@ -63,7 +80,8 @@ def _axes(ndim, s, axes):
 )
 def fft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The discrete Fourier transform along `axis`, of x cut or padded to length `n`."""
-    return xp.library.fft.fft(as_complex(xp, x), n=n, axis=axis, norm=norm)
+    x = as_complex(xp, x)
+    return _transformed(xp, "fft", x, (axis,), (_length(x, n, axis),), n=n, axis=axis, norm=norm)
 
 
 @linear(
@@ -74,7 +92,8 @@ def fft(xp, x, /, *, n=None, axis=-1, norm="backward"):
 )
 def ifft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The inverse of `fft`."""
-    return xp.library.fft.ifft(as_complex(xp, x), n=n, axis=axis, norm=norm)
+    x = as_complex(xp, x)
+    return _transformed(xp, "ifft", x, (axis,), (_length(x, n, axis),), n=n, axis=axis, norm=norm)
 
 
 def _rfft_pull(xp, g, x_shape, n, axis, norm):
@@ -95,8 +114,10 @@ def _rfft_pull(xp, g, x_shape, n, axis, norm):
         case((2, 1), norm="forward"),
     ],
 )
-def rfft(x, /, *, n=None, axis=-1, norm="backward"):
+def rfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The first n // 2 + 1 bins of the Fourier transform of a real x; the others are their conjugates."""
+    bins = _length(x, n, axis) // 2 + 1
+    return _transformed(xp, "rfft", x, (axis,), (bins,), n=n, axis=axis, norm=norm)
 
 
 def _irfft_pull(xp, g, x_shape, axis, norm):
@@ -118,12 +139,13 @@ def _irfft_pull(xp, g, x_shape, axis, norm):
 )
 def irfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The inverse of `rfft`: a real signal of length `n` (by default twice the bins less two)."""
-    return xp.library.fft.irfft(as_complex(xp, x), n=n, axis=axis, norm=norm)
+    x = as_complex(xp, x)
+    length = 2 * (x.shape[axis] - 1) if n is None else n
+    return _transformed(xp, "irfft", x, (axis,), (length,), real=True, n=n, axis=axis, norm=norm)
 
 
 @composite(
     name="fft.hfft",
-    library=True,
     dtypes="complex",
     cases=[case((4,)), case((3, 4), n=5), case((3, 4), axis=0, norm="ortho"), case((4,), norm="forward")],
 )
@@ -134,7 +156,6 @@ def hfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
 
 @composite(
     name="fft.ihfft",
-    library=True,
     dtypes="real floating",
     cases=[case((4,)), case((3, 5)), case((3, 4), axis=0, norm="ortho"), case((4,), n=7, norm="forward")],
 )
@@ -144,6 +165,10 @@ def ihfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
 
 
 # -------------------------------------------------------------------------------------------------- along several axes
+
+
+def _lengths(x, s, axes):
+    return [x.shape[a] for a in axes] if s is None else list(s)
 
 
 def _fftn_pull(xp, g, x_shape, s, axes, norm):
@@ -167,14 +192,16 @@ SEVERAL = [
 def fftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The Fourier transform along several axes (all by default), of x cut or padded to the sizes `s`."""
     axes = _axes(len(x.shape), s, axes)
-    return xp.library.fft.fftn(as_complex(xp, x), s=s, axes=axes, norm=norm)
+    x = as_complex(xp, x)
+    return _transformed(xp, "fftn", x, axes, _lengths(x, s, axes), s=s, axes=axes, norm=norm)
 
 
 @linear(x=_ifftn_pull, dtypes="floating", name="fft.ifftn", cases=SEVERAL)
 def ifftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The inverse of `fftn`."""
     axes = _axes(len(x.shape), s, axes)
-    return xp.library.fft.ifftn(as_complex(xp, x), s=s, axes=axes, norm=norm)
+    x = as_complex(xp, x)
+    return _transformed(xp, "ifftn", x, axes, _lengths(x, s, axes), s=s, axes=axes, norm=norm)
 
 
 def _rfftn_pull(xp, g, x_shape, s, axes, norm):
@@ -187,7 +214,10 @@ def _rfftn_pull(xp, g, x_shape, s, axes, norm):
 @linear(x=_rfftn_pull, dtypes="real floating", name="fft.rfftn", cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))])
 def rfftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The Fourier transform of a real x along several axes, half of it along the last of them."""
-    return xp.library.fft.rfftn(x, s=s, axes=_axes(len(x.shape), s, axes), norm=norm)
+    axes = _axes(len(x.shape), s, axes)
+    lengths = _lengths(x, s, axes)
+    lengths[-1] = lengths[-1] // 2 + 1
+    return _transformed(xp, "rfftn", x, axes, lengths, s=s, axes=axes, norm=norm)
 
 
 def _irfftn_pull(xp, g, x_shape, s, axes, norm):
@@ -199,7 +229,11 @@ def _irfftn_pull(xp, g, x_shape, s, axes, norm):
 @linear(x=_irfftn_pull, dtypes="floating", name="fft.irfftn", cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))])
 def irfftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The inverse of `rfftn`: a real signal of the sizes `s`."""
-    return xp.library.fft.irfftn(as_complex(xp, x), s=s, axes=_axes(len(x.shape), s, axes), norm=norm)
+    axes = _axes(len(x.shape), s, axes)
+    x = as_complex(xp, x)
+    lengths = _lengths(x, s, axes)
+    lengths[-1] = 2 * (lengths[-1] - 1) if s is None else lengths[-1]
+    return _transformed(xp, "irfftn", x, axes, lengths, real=True, s=s, axes=axes, norm=norm)
 
 
 # --------------------------------------------------------------------------------------------- order and frequencies

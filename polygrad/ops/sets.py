@@ -49,12 +49,14 @@ def unique_places(xp, x, /):
     flat = xp.reshape(x, (-1,))
     n, device = flat.shape[0], xp.device(x)
     order = _order(xp, flat)
+    if n == 0:
+        return order, xp.reshape(order, x.shape), order
     ordered = xp.take(flat, order, axis=0)
-    begins = xp.concat([xp.ones((min(n, 1),), dtype=xp.bool, device=device), ordered[1:] != ordered[:-1]])
+    begins = xp.concat([xp.ones((1,), dtype=xp.bool, device=device), ordered[1:] != ordered[:-1]])
     starts = xp.nonzero(begins)[0]
     group = xp.cumulative_sum(xp.astype(begins, order.dtype)) - 1
     inverse = xp.take(group, xp.argsort(order, stable=True), axis=0)
-    ends = xp.concat([starts[1:], xp.full((min(n, 1),), n, dtype=starts.dtype, device=device)])
+    ends = xp.concat([starts[1:], xp.full((1,), n, dtype=starts.dtype, device=device)])
     return xp.take(order, starts, axis=0), xp.reshape(inverse, x.shape), ends - starts
 
 
