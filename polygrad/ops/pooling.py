@@ -272,9 +272,9 @@ def avg_unpool(xp, z, /, *, shape, kernel_size, stride, padding, count_include_p
     def plane(phase, size):
         x = z
         for axis, (p, m, o) in enumerate(zip(phase, size, out, strict=True), 2):
-            fit = (p.start + p.count - 1, m - p.start - o)
+            fit = (p.start + p.size - 1, m - p.start - o)
             x = xp.pad_constant(x, padding=(fit, *[(0, 0)] * (len(out) + 1 - axis)))
-            x = _summed(x, axis, [slice(i, i + m) for i in range(p.count)])
+            x = _summed(x, axis, [slice(i, i + m) for i in range(p.size)])
         return x
 
     return phased(xp, plane, z.shape[:2], z, shape, kernel_size, stride, padding, dilation)

@@ -57,7 +57,7 @@ class _Phase(NamedTuple):
     """What one axis of the input receives at every stride-th place: place m sums tap i of window m - start - i * step."""
 
     taps: slice
-    count: int
+    size: int
     step: int
     start: int
 
@@ -103,6 +103,7 @@ def _cuts(total: int, size: int) -> list[slice]:
 
 
 def blank(xp, shape, like):
+    """Zeros of this shape with the data type and device of `like`."""
     return xp.zeros(shape, dtype=like.dtype, device=xp.device(like))
 
 
@@ -174,6 +175,7 @@ def pad(xp, x, /, padding, *, mode="constant", value=0):
 
 
 def span(x, axis, start, stop):
+    """The places from start to stop of one axis."""
     return x[(slice(None),) * axis + (slice(start, stop), ...)]
 
 
@@ -233,6 +235,7 @@ def _shifted(x, kernel, out, stride, dilation):
 
 
 def stretch(tap, count, stride, dilation):
+    """The places along one axis that a tap of the kernel meets in `count` windows."""
     first = tap * dilation
     return slice(first, first + (count - 1) * stride + 1, stride)
 
@@ -418,7 +421,7 @@ def _gathered(xp, z, w, phase, size, groups):
     outputs, inputs, *kernel = w.shape
     w = xp.reshape(w, (groups, outputs // groups, inputs, *kernel))
     w = xp.permute_dims(xp.flip(w, axis=tuple(range(3, len(w.shape)))), (0, 2, 1, *range(3, len(w.shape))))
-    reach = [p.start + (p.count - 1) * p.step for p in phase]
+    reach = [p.start + (p.size - 1) * p.step for p in phase]
     after = [m - p.start - n for m, p, n in zip(size, phase, z.shape[2:], strict=True)]
     return xp.conv(
         z,
@@ -513,6 +516,7 @@ def _check_operands(name, x_shape, w_shape, groups):
 
 
 def check_result(name, y_shape, outputs, size, kernel, stride, padding, dilation):
+    """Raise RuntimeError for a shape that windows of this geometry do not give."""
     out = window_counts(size, kernel, stride, padding, dilation)
     if y_shape[1] != outputs or tuple(y_shape[2:]) != out:
         raise RuntimeError(
@@ -574,7 +578,7 @@ def fold(xp, x, /, *, output_size, kernel_size, stride, padding, dilation):
     reverse = (0, 1, *range(spatial + 1, 1, -1), *range(spatial + 2, 2 * spatial + 2))
 
     def plane(phase, size):
-        kernel, step = [p.count for p in phase], [p.step for p in phase]
+        kernel, step = [p.size for p in phase], [p.step for p in phase]
         below = _padding_rows(kernel, step)
         t = xp.permute_dims(x[(slice(None), slice(None), *[p.taps for p in phase], ...)], reverse)
         t = xp.pad_constant(t, padding=((0, below), *[(0, 0)] * (spatial - 1)))
