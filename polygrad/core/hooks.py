@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -34,8 +33,8 @@ class RemovableHandle:
         self.remove()
 
 
-def add_hook(hooks: dict[int, Any], hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-    """Put a hook at the end (or the start) of an ordered dictionary of hooks."""
+def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
+    """Put a hook (with whatever its caller must know about it) at the end, or the start, of a dictionary of hooks."""
     key = _next_key()
     if prepend:
         others = dict(hooks)

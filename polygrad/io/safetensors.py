@@ -75,7 +75,8 @@ def _tensor(path: Any, name: str, entry: Any, body: memoryview, device: Any) -> 
         )
     if not size:
         return zeros(shape, dtype=dtype, device=device)
-    return tensor(body[start:stop].cast(letter), dtype=dtype, device=device).reshape(shape)
+    values: Any = body[start:stop]
+    return tensor(values.cast(letter), dtype=dtype, device=device).reshape(shape)
 
 
 def save_file(
