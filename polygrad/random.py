@@ -222,7 +222,7 @@ def manual_seed(seed: int) -> Generator:
     """Start the default generator's stream of this seed; returns it. In the main thread, new threads will too."""
     generator = default_generator().manual_seed(seed)
     if threading.current_thread() is threading.main_thread():
-        _process_seed[:] = [generator.initial_seed()]
+        _process_seed[:] = [int(seed) % 2**64]
     return generator
 
 

@@ -15,11 +15,11 @@ class Program:
     """A traced function: JAX's own trace, and what of its arguments the results depend on."""
 
     def __init__(self, inner: Any, numbers: int, arrays: list[Any]):
-        self.inner, self.numbers = inner, numbers
+        self.numbers = numbers
         self.shapes = [(array.shape, array.dtype) for array in arrays]
         self.arguments = ([np.zeros(numbers)] if numbers else [], list(arrays))
-        self.traced = inner.trace(*self.arguments)
-        jaxpr = self.traced.jaxpr.jaxpr
+        self.closed = inner.trace(*self.arguments).jaxpr
+        jaxpr = self.closed.jaxpr
         read = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
         self.used = [id(v) in read for v in jaxpr.invars[1 if numbers else 0 :]]
         self.compiled: Any = None
@@ -60,12 +60,12 @@ class Program:
 
     def _again(self) -> Callable[..., Any]:
         """The traced function as part of another: its equations, without running Python again."""
-        flat = jaxpr_as_fun(self.traced.jaxpr)
+        flat = jaxpr_as_fun(self.closed)
         return lambda vector, arrays: flat(*vector, *arrays)
 
     def text(self) -> Any:
         """The jaxpr."""
-        return self.traced.jaxpr
+        return self.closed
 
     def lowered(self) -> str:
         """XLA's optimised HLO."""

@@ -8,6 +8,7 @@ from typing import Any
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import declared
 from polygrad.core.dtype import default_for, promote
+from polygrad.core.engine import FREED, collect, reverse
 from polygrad.core.op import _with_scalar
 from polygrad.core.tensor import Leaf, Node, Observer, Pick, Unread, current_mode, using_mode
 from polygrad.jit.environment import MISSING, SCALARS, Environment, Place
@@ -17,7 +18,7 @@ from polygrad.jit.numbers import Tape, TracedNumber, same
 from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot
 from polygrad.jit.strict import refuse_growth, reset
 
-__all__ = ["Again", "Capture"]
+__all__ = ["Again", "Capture", "Made", "PullCapture", "Raw", "Template"]
 
 
 class Again(Exception):
@@ -25,7 +26,13 @@ class Again(Exception):
 
 
 class Made:
-    """A tensor that the function made: which result of the program, and how it is differentiated."""
+    """A tensor that the function made.
+
+    Attributes:
+        output: which result of the program.
+        leaf: it requires grad and has no history.
+        node: its history, or None; later LIVE or SPENT, for one that can still be walked and one that was walked.
+    """
 
     __slots__ = ("output", "leaf", "node")
 
@@ -48,24 +55,8 @@ class Capture(Observer):
         effects: (place, template) for what is put into containers and attributes, (place, MISSING) for what is removed.
     """
 
-    __slots__ = (
-        *("function", "form", "leaves", "environment", "backend", "varying", "slots", "tape", "numbers", "outputs"),
-        *(
-            "result",
-            "rebound",
-            "gradients",
-            "read",
-            "effects",
-            "made",
-            "_by_id",
-            "_number",
-            "_bound",
-            "_index",
-            "_keep",
-        ),
-        *("capacity", "_given", "mode"),
-    )
     values = False
+    changes: dict[str, Any] = {}
 
     def __init__(
         self,
@@ -95,6 +86,7 @@ class Capture(Observer):
         self.effects: list[tuple[Place, Any]] = []
         self.read: set[int] = set()
         self.made: dict[int, Made] = {}
+        self.live: list[Made] = []
         self._index: dict[int, int] = {}
         self._keep: list[Any] = []
         self.result: Any = None
@@ -166,7 +158,7 @@ class Capture(Observer):
             for place, stand_in in self._bound:
                 place.set(stand_in)
             args, kwargs = rebuild(self.form, iter(self._given))
-            with using_mode(observer=self):
+            with using_mode(observer=self, **self.changes):
                 self.mode = current_mode()
                 result = self.function(*args, **kwargs)
                 if current_mode() is not self.mode:
@@ -227,7 +219,8 @@ class Capture(Observer):
     def _parameter(self, op: Any, value: Any) -> Any:
         if type(value) is TracedNumber:
             return value.item()
-        if isinstance(value, Tensor) and not self.backend.compiler.is_traced(value._array):  # type: ignore[union-attr]
+        array = value._array if isinstance(value, Tensor) else value
+        if isinstance(array, self._kind()) and not self.backend.is_traced(array):
             self._unknown(op, value)
         if isinstance(value, tuple | list):
             return type(value)([self._parameter(op, v) for v in value]) if not hasattr(value, "_fields") else value
@@ -266,6 +259,20 @@ class Capture(Observer):
         """Check that a tensor that gets another value is known."""
         if id(x) not in self._by_id and not self.backend.is_traced(x._array) and x._backend is self.backend:
             self._unknown(WRITE, x)
+
+    def hold(self) -> list[tuple[Slot, Any, Any, Any]]:
+        """What all boxes hold before part of the function runs inside of a construct of the compiler."""
+        return [(s, s.tensor._array, s.tensor._node, s.leaf and s.leaf.grad) for s in self.slots]
+
+    def check(self, held: list[tuple[Slot, Any, Any, Any]]) -> None:
+        """Raise TraceError if a box holds something else since then; what it holds is known inside of the construct only."""
+        for slot, array, node, grad in held:
+            x, leaf = slot.tensor, slot.leaf
+            if x._array is not array or x._node is not node or (leaf and leaf.grad) is not grad:
+                raise TraceError(
+                    f"a function given to cond or while_loop changes {slot.path}, at {user_line()}. Return the new value from it, "
+                    "and put it into the tensor outside"
+                )
 
     # ------------------------------------------------------------------------------------------------- after the run
 
@@ -307,6 +314,8 @@ class Capture(Observer):
                     "detach it, or compute it inside"
                 )
         self._learn_effects()
+        marked = [*self.made.values(), *(made for _, made in self.rebound)]
+        self.live = [made for made in marked if made.node is not None and alive(made.node)]
 
     def _learn_gradient(self, slot: Slot, grad: Any) -> None:
         if type(grad) is Unread:
@@ -384,6 +393,36 @@ class Capture(Observer):
                 self.effects.append((place, self._template(container[key], place.path)))
         else:
             refuse_growth(container, before, path)
+
+
+class PullCapture(Capture):
+    """The same function once more, for the cotangents of what it read, given those of its results."""
+
+    changes = {"grad": True}  # it runs inside of backward(), which records nothing
+    wanted: list[int]
+    given: list[Any]
+
+    def run(self, number: Callable[[int], Any], arrays: list[Any]) -> list[Any]:
+        """Run the function on stand-ins, and walk its graph back from the cotangents that stand last among the arrays."""
+        count = len(self.slots)
+        self.given = arrays[count:]
+        return super().run(number, arrays[:count])
+
+    def _learn(self, result: Any) -> None:
+        super()._learn(result)
+        seeds: dict[Any, Any] = {}
+        for made, g in zip(self.live, self.given, strict=True):
+            seeds[made.node] = g if made.node not in seeds else seeds[made.node] + g
+        edges = [self.slots[i].edge for i in self.wanted]
+        with using_mode(observer=self, grad=False):
+            found = reverse(seeds, dict.fromkeys(edges), until=True)
+        zeros = self.backend.arrays.zeros
+        self.outputs = [found[e] if e in found else zeros(e.shape, dtype=e.dtype) for e in edges]
+
+
+def alive(node: Any) -> bool:
+    """True for a history of which no part has been walked and dropped."""
+    return not any(type(n) is Node and n.kept is FREED for n in collect([node]))
 
 
 class Template:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import threading
@@ -10,6 +9,7 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial, update_wrapper
 from typing import Any, NamedTuple
 
 from polygrad.core import Backend, Tensor, get_backend, get_default_dtype
@@ -61,7 +61,7 @@ class Jitted:
         if not callable(function):
             raise TypeError(f"jit expects a function, got {type(function).__name__}")
         self.__wrapped__ = function
-        functools.update_wrapper(self, function, updated=())
+        update_wrapper(self, function, updated=())
         self._options = static_argnums, static_argnames, donate_argnums, donate
         numbers = _numbers(static_argnums)
         names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
@@ -122,12 +122,12 @@ class Jitted:
                     arrays = plan.gather(tensors)
                     try:
                         if plan.writes:
-                            return self._count(attempt, plan.run(tensors, values, *arrays))
+                            return self._count(attempt, plan.run(leaves, tensors, values, *arrays))
                     except Stale:
                         stale.append(plan)
                         continue
                 try:
-                    return self._count(attempt, plan.run(tensors, values, *arrays))
+                    return self._count(attempt, plan.run(leaves, tensors, values, *arrays))
                 except Stale:
                     stale.append(plan)
             else:
@@ -152,8 +152,11 @@ class Jitted:
             forms = [flatten(a, leaves) for a in args]
             named = [flatten(a, leaves) for a in kwargs.values()]
         form = ("tuple", None, (("tuple", None, tuple(forms)), ("dict", tuple(kwargs), tuple(named))))
+        signatures = [signature(x) for x in leaves]
+        if len(leaves) > 1 and len({id(x) for x in leaves}) < len(leaves):
+            signatures.append(tuple([next(i for i, y in enumerate(leaves) if y is x) for x in leaves]))
         grad = (True, False) if mode is None else (mode.grad, mode.inference)
-        return (form, tuple([signature(x) for x in leaves]), grad, get_default_dtype(), get_backend()), leaves
+        return (form, tuple(signatures), grad, get_default_dtype(), get_backend()), leaves
 
     def _find(self, key: Any, leaves: list[Any], stale: list[Plan]) -> tuple[Plan, list[Any], list[Any]] | None:
         """The plan that serves a call, with the call's boxes and numbers."""
@@ -185,7 +188,7 @@ class Jitted:
         if traced is None:
             self._eager.add(key)
             return None
-        plan = Plan(*traced, self._donate, self._donated)
+        plan = Plan(*traced, self._donate, self._donated, partial(self._again, key))
         self._counts[1] += 1
         plans = self._plans.setdefault(key, [])
         plans.insert(0, plan)
@@ -217,6 +220,12 @@ class Jitted:
             return capture, program
         raise TraceError(f"{self!r} does not settle: each run changes other attributes than the last")
 
+    def _again(self, key: Any, leaves: list[Any], kind: type[Capture]) -> Capture:
+        """Another capture for a call that was captured before."""
+        environment = self._environment(key)
+        backend = _backend(leaves, environment)
+        return kind(self._function(), key[0], leaves, environment, backend, self._varying)
+
     # ---------------------------------------------------------------------------------------------------------- to look inside
 
     def stats(self) -> Stats:
@@ -230,7 +239,7 @@ class Jitted:
             traced = self._trace(key, leaves)
             if traced is None:
                 raise TraceError(f"{self!r} runs as it is: the backend has no compiler")
-            Plan(*traced, self._donate, self._donated)
+            Plan(*traced, self._donate, self._donated, partial(self._again, key))
         self._counts = counts
         return traced[1]
 

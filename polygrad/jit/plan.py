@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from polygrad.core import Tensor, new_tensor
 from polygrad.core.backend import Program
 from polygrad.core.tensor import Leaf
-from polygrad.jit.capture import Capture, Made, Raw, Template
+from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
 from polygrad.jit.environment import MISSING, Place
+from polygrad.jit.errors import TraceError
+from polygrad.jit.history import Whole, attach, spent
 from polygrad.jit.nest import CONTAINERS
 from polygrad.jit.numbers import TracedNumber
 from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawAt, Slot, leaf_of
@@ -52,7 +55,17 @@ class Plan:
         slots: the boxes that the program or its effects need, in the order of the lists below.
     """
 
-    def __init__(self, capture: Capture, program: Program, donate: bool, donated_arguments: set[int]):
+    def __init__(
+        self,
+        capture: Capture,
+        program: Program,
+        donate: bool,
+        donated_arguments: set[int],
+        again: Callable[[list[Any], type[Capture]], Capture],
+    ):
+        self.again = again
+        self.live = len(capture.live)
+        donate, donated_arguments = (False, set()) if self.live else (donate, donated_arguments)
         self.backend, self.tape, self.numbers = capture.backend, capture.tape, capture.numbers
         self.program = program
         self.result = capture.result
@@ -63,6 +76,9 @@ class Plan:
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
         self.guards = capture.environment.guards(free)
         self.simple = type(self.result) is Made
+        self.marked = [made for _, made in capture.rebound] + list(capture.made.values())
+        self.edges = [i for i, slot in enumerate(self.slots) if slot.tensor._node is not None] if self.live else []
+        self.pull: Any = None
         self.writes = bool(self.rebound or self.gradients or self.effects or self.donated)
         self._release(capture)
 
@@ -74,12 +90,15 @@ class Plan:
         touched = rebound | {id(slot) for slot, _ in capture.gradients} | {id(s) for s in _mentioned(capture)}
         read = {id(slot) for slot in capture.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
         self.slots: list[Slot] = []
+        self.origin: list[int] = []
+        self.count = len(capture.slots)
         used, donated, kept = [], [], []
         for i, (slot, needed) in enumerate(zip(capture.slots, self.program.used, strict=True)):
             if not needed and id(slot) not in touched | read:
                 continue
             place = len(self.slots)
             self.slots.append(slot)
+            self.origin.append(i)
             if needed:
                 lent = donate and id(slot) in rebound
                 lent |= isinstance(slot.ref, Argument) and slot.ref.index in donated_arguments
@@ -103,7 +122,7 @@ class Plan:
         self.needs = [(i, _needs(self.slots[i].tensor)) for i, ref in self.variable if type(ref) is not Argument]
         self.outer = [s.tensor for s in self.slots if type(s.ref) is Fixed and s.outer is not None]
         self.positions = {id(slot): i for i, slot in enumerate(self.slots)}
-        self.rebound = [(where[id(slot)], made.output) for slot, made in capture.rebound]
+        self.rebound = [(where[id(slot)], made) for slot, made in capture.rebound]
         self.gradients = [(where[id(slot)], template) for slot, template in capture.gradients]
         looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
         self.presence = [(i, self.slots[i].leaf.grad is not None) for i in sorted(looked)]  # type: ignore[union-attr]
@@ -128,13 +147,15 @@ class Plan:
     def _release(self, capture: Capture) -> None:
         """Let go of arrays, stand-ins and graphs: a plan lives long, and what it holds could not be overwritten."""
         for slot in capture.slots:
-            slot.array = slot.stand_in = None
+            slot.array = slot.stand_in = slot.edge = slot.outer = None
+            if type(slot.ref) is not Fixed:
+                slot.tensor = slot.leaf = None
             if type(slot.ref) is At:
                 slot.ref.place.value = None
-        for made in capture.made.values():
-            made.node = made.node is not None
-        for _, made in capture.rebound:
-            made.node = made.node is not None
+        for made in self.marked:
+            if made.node is not None:
+                made.node = LIVE if made in capture.live else SPENT
+        self.marked = [made for made in self.marked if made.node is not None]
 
     def _shared(self, capture: Capture) -> set[tuple[int, Any]]:
         """Varying places whose tensor stands at other places too: those must stay as they are."""
@@ -189,7 +210,7 @@ class Plan:
             lent = self._unshared(lent)
         return lent, [tensors[i]._array for i in self.kept]
 
-    def run(self, tensors: list[Any], values: list[Any], lent: list[Any], held: list[Any]) -> Any:
+    def run(self, leaves: list[Any], tensors: list[Any], values: list[Any], lent: list[Any], held: list[Any]) -> Any:
         """One call: run the program, put the new values into the boxes, and build the result.
 
         Raises:
@@ -205,18 +226,36 @@ class Plan:
             if self._changed(tensors):
                 raise Stale from error
             raise
-        for i, output in self.rebound:
-            tensors[i]._array = outputs[output]
-        return self._finish(tensors, values, outputs)
+        nodes = self._histories(Call(self, leaves, tensors, values, held), outputs) if self.marked else None
+        for i, made in self.rebound:
+            tensors[i]._array = outputs[made.output]
+            if made.node is not None:
+                tensors[i]._node = nodes[id(made)]  # type: ignore[index]
+        return self._finish(tensors, values, outputs, nodes)
 
-    def _finish(self, tensors: list[Any], values: list[Any], outputs: list[Any]) -> Any:
+    def _histories(self, call: Call, outputs: list[Any]) -> dict[int, Any]:
+        """The nodes of the results that have a history."""
+        live = [made for made in self.marked if made.node is LIVE]
+        nodes = {}
+        if live:
+            edges = [call.tensors[i]._node for i in self.edges]
+            arrays = [outputs[made.output] for made in live]
+            found = attach(CALL, edges, arrays, self.backend, {"call": call})
+            nodes = {id(made): node for made, node in zip(live, found, strict=True)}
+        for made in self.marked:
+            if made.node is SPENT:
+                nodes[id(made)] = spent(outputs[made.output], self.backend)
+        return nodes
+
+    def _finish(self, tensors: list[Any], values: list[Any], outputs: list[Any], nodes: dict[int, Any] | None) -> Any:
         backend = self.backend
         if self.simple and not self.effects:
             for i, made in self.gradients:
                 leaf = leaf_of(tensors[i])
                 leaf.grad = None if made is None else new_tensor(outputs[made.output], backend)  # type: ignore[union-attr]
-            return new_tensor(outputs[self.result.output], backend)
-        build = Build(self, tensors, values, outputs)
+            node = nodes.get(id(self.result)) if nodes else None
+            return new_tensor(outputs[self.result.output], backend, node)
+        build = Build(self, tensors, values, outputs, nodes or {})
         for i, made in self.gradients:
             leaf_of(tensors[i]).grad = build(made)  # type: ignore[union-attr]
         for place, template in self.effects:
@@ -238,13 +277,59 @@ class Plan:
         )
 
 
+class Call:
+    """What one call was computed from, for a gradient that is asked for later."""
+
+    __slots__ = ("plan", "leaves", "tensors", "values", "held")
+
+    def __init__(self, plan: Plan, leaves: list[Any], tensors: list[Any], values: list[Any], held: list[Any]):
+        self.plan, self.leaves, self.tensors, self.values, self.held = plan, leaves, tensors, values, held
+
+    def cotangents(self, gs: list[Any]) -> list[Any]:
+        """Those of the boxes in `plan.edges`: the function is compiled once more, with the walk back behind it.
+
+        Raises:
+            TraceError: what the function reaches has changed since the call.
+        """
+        plan = self.plan
+        if plan.pull is None:
+            plan.pull = self._compile(gs)
+        used, numbers, program = plan.pull
+        arrays = dict(zip((plan.origin[i] for i in plan.kept), self.held, strict=True))
+        return program([self.values[i] for i in numbers], [], [arrays[i] for i in used] + list(gs))
+
+    def _compile(self, gs: list[Any]) -> tuple[list[int], list[int], Any]:
+        plan = self.plan
+        capture: Any = plan.again(self.leaves, PullCapture)
+        capture.wanted = [plan.origin[i] for i in plan.edges]
+        examples = [slot.array for slot in capture.slots]
+        if plan.guards.broken() is not None or len(examples) != plan.count:
+            raise TraceError("what a compiled function reads has changed between its call and backward()")
+        program = plan.backend.compiler.trace(capture.run, capture.capacity, [*examples, *gs])  # type: ignore[union-attr]
+        used = [i for i in range(plan.count) if program.used[i]]
+        program.used[plan.count :] = [True] * len(gs)
+        return used, list(capture.tape.used), program.compile(bool(capture.tape.used), [])
+
+
+def _pull_call(xp: Any, g: Any, n: Any) -> list[Any]:
+    if xp is n.params["backend"].tensors:
+        raise RuntimeError(
+            "a compiled function is differentiated once only from outside; take higher derivatives inside of the function"
+        )
+    return n.params["call"].cotangents(list(g))
+
+
+CALL = Whole("jit", "CompiledBackward0", _pull_call)
+LIVE, SPENT = "live", "spent"
+
+
 class Build:
     """Makes the values of one call from templates; one tensor that appears twice is made once."""
 
-    __slots__ = ("plan", "tensors", "values", "outputs", "made")
+    __slots__ = ("plan", "tensors", "values", "outputs", "nodes", "made")
 
-    def __init__(self, plan: Plan, tensors: list[Any], values: list[Any], outputs: list[Any]):
-        self.plan, self.tensors, self.values, self.outputs = plan, tensors, values, outputs
+    def __init__(self, plan: Plan, tensors: list[Any], values: list[Any], outputs: list[Any], nodes: dict[int, Any]):
+        self.plan, self.tensors, self.values, self.outputs, self.nodes = plan, tensors, values, outputs, nodes
         self.made: dict[int, Tensor] = {}
 
     def __call__(self, template: Any) -> Any:
@@ -262,7 +347,7 @@ class Build:
     def _tensor(self, made: Made) -> Tensor:
         x = self.made.get(id(made))
         if x is None:
-            self.made[id(made)] = x = new_tensor(self.outputs[made.output], self.plan.backend)
+            self.made[id(made)] = x = new_tensor(self.outputs[made.output], self.plan.backend, self.nodes.get(id(made)))
             if made.leaf:
                 x.requires_grad = True
         return x

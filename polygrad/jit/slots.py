@@ -125,16 +125,19 @@ class Slot:
         stand_in: what it held when the function began.
         leaf: where its gradient is gathered, if it has such a place.
         outer: the node of a history that was recorded outside, or None.
+        edge: the leaf at which the graph of the captured function begins, or None.
     """
 
-    __slots__ = ("ref", "tensor", "path", "array", "stand_in", "leaf", "outer", "_saved", "_leaf_saved")
+    __slots__ = ("ref", "tensor", "path", "array", "stand_in", "leaf", "outer", "edge", "_saved", "_leaf_saved")
 
     def __init__(self, ref: Any, tensor: Tensor, path: str):
-        self.ref, self.tensor, self.path = ref, tensor, path
+        self.ref, self.path = ref, path
+        self.tensor: Any = tensor
         self.array = tensor._array
         self.stand_in: Any = None
         self.leaf = leaf_of(tensor)
         self.outer = None if tensor._node is None or type(tensor._node) is Leaf else tensor._node
+        self.edge: Any = None
         self._saved: Any = None
         self._leaf_saved: Any = None
 
@@ -152,6 +155,7 @@ class Slot:
         self.stand_in = x._array = stand_in
         if self.outer is not None:
             x._node = Leaf(stand_in, x._backend)
+        self.edge = x._node
 
     def restore(self) -> None:
         """Make the box as it was when it was saved."""

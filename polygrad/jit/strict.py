@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polygrad.core import Tensor
+from polygrad.core import Tensor, as_dtype
 from polygrad.core.tensor import Observer, using_mode
 from polygrad.jit.environment import Environment
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
@@ -27,7 +27,7 @@ class Refusing(Observer):
         """Refuse results whose shape depends on values."""
         key = params.get("key") if op.name == "getitem" else None
         keys = key if isinstance(key, tuple) else (key,)
-        masked = any(isinstance(k, Tensor) and k.dtype.category == "bool" for k in keys)
+        masked = any(hasattr(k, "dtype") and as_dtype(k.dtype).category == "bool" for k in keys)
         if op.name in SHAPED_BY_VALUES or masked:
             what = "indexing with a mask" if masked else op.name
             raise TraceError(f"the shape of the result of {what} depends on values, at {user_line()}. {WAY_OUT}")
