@@ -159,6 +159,7 @@ class Declared:
             backend.install(op)
 
     def add_alias(self, name: str, of: str) -> None:
+        """Enter a second name of an op."""
         self.aliases[name] = of
         for backend in self.live:
             backend.install_alias(name, of)
