@@ -33,6 +33,12 @@ def tree(path):
     return root
 
 
+@cache
+def nodes(path):
+    """All nodes of a file's syntax tree."""
+    return tuple(ast.walk(tree(path)))
+
+
 def name_of(path):
     """A file's path in the repository, as the lists below write it."""
     return path.relative_to(ROOT).as_posix()
@@ -49,19 +55,22 @@ def place(path, node):
     return f"{name_of(path)}:{getattr(node, 'lineno', 1)}"
 
 
+@cache
 def is_module(dotted):
     """True for a module or package of polygrad itself."""
     path = ROOT / dotted.replace(".", "/")
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
+@cache
 def imported(path):
     """(node, dotted module) for every import in a file: relative ones made absolute, submodules named in full."""
     package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    for node in ast.walk(tree(path)):
+    found = []
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node, alias.name
+                found.append((node, alias.name))
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -69,7 +78,8 @@ def imported(path):
                 base = ".".join([*above, base] if base else above)
             for alias in node.names:
                 deeper = f"{base}.{alias.name}"
-                yield node, deeper if is_module(deeper) else base
+                found.append((node, deeper if is_module(deeper) else base))
+    return found
 
 
 def inside_function(node):
@@ -80,9 +90,9 @@ def inside_function(node):
     return False
 
 
-def docstrings(root):
-    """The constants that are docstrings (a string that stands as a statement)."""
-    return {id(n.value) for n in ast.walk(root) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
+def docstrings(path):
+    """The constants of a file that are docstrings (a string that stands as a statement)."""
+    return {id(n.value) for n in nodes(path) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
 
 
 def library_words(text):
@@ -169,6 +179,21 @@ def arrows_that_point_up(path):
             yield f"{place(path, node)} imports {target}"
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder that the searches below take for the repository, to plant files in; call it before each look."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "polygrad")
+
+    def forget():
+        for cached in (tree, nodes, imported, is_module):
+            cached.cache_clear()
+        return tmp_path
+
+    yield forget
+    forget()
+
+
 def test_every_module_has_a_height():
     assert files("polygrad"), "no source found"
     assert {head_of(path) for path in files("polygrad")} <= set(HEIGHT)
@@ -238,9 +263,8 @@ def written_names(node):
 
 def libraries_named(path):
     """The places where code (not a docstring, not a comment) of one file names an array library."""
-    root = tree(path)
-    prose = docstrings(root)
-    for node in ast.walk(root):
+    prose = docstrings(path)
+    for node in nodes(path):
         for name in written_names(node):
             if library_words(name) and not (name in SPELLINGS and is_ours(node)):
                 yield f"{place(path, node)} names {name}"
@@ -286,9 +310,8 @@ def test_no_array_library_is_named_above_the_backends():
         "strict = 'array_api_strict'",
     ],
 )
-def test_the_search_for_names_finds_them(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    path = tmp_path / "planted.py"
+def test_the_search_for_names_finds_them(source, elsewhere):
+    path = elsewhere() / "planted.py"
     path.write_text(source)
     assert list(libraries_named(path))
 
@@ -303,21 +326,17 @@ def test_the_search_for_names_finds_them(source, tmp_path, monkeypatch):
         "x = 1  # torch's convention",
     ],
 )
-def test_the_search_for_names_lets_prose_pass(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    path = tmp_path / "fine.py"
+def test_the_search_for_names_lets_prose_pass(source, elsewhere):
+    path = elsewhere() / "fine.py"
     path.write_text(source)
     assert list(libraries_named(path)) == []
 
 
-def test_the_search_for_arrows_finds_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "polygrad")
-    path = tmp_path / "polygrad" / "core" / "planted.py"
-    path.parent.mkdir(parents=True)
+def test_the_search_for_arrows_finds_them(elsewhere):
     for module in ("ops", "nn", "core"):
-        (tmp_path / "polygrad" / module).mkdir(exist_ok=True)
-        (tmp_path / "polygrad" / module / "__init__.py").touch()
+        (PACKAGE / module).mkdir(parents=True)
+        (PACKAGE / module / "__init__.py").touch()
+    path = PACKAGE / "core" / "planted.py"
     for line, wrong in [
         ("from polygrad.ops.elementwise import sin", True),
         ("from polygrad import ops", True),
@@ -333,7 +352,7 @@ def test_the_search_for_arrows_finds_them(tmp_path, monkeypatch):
         ("from collections.abc import Callable", False),
     ]:
         path.write_text(line)
-        tree.cache_clear()
+        elsewhere()
         assert bool(list(arrows_that_point_up(path))) is wrong, line
 
 
@@ -343,7 +362,7 @@ def test_the_search_for_arrows_finds_them(tmp_path, monkeypatch):
 def tricks(path):
     """Star imports, hidden attribute look-up, metaclasses, code generation and late imports in one file."""
     where = name_of(path)
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             yield f"{place(path, node)} star import"
         if (
@@ -387,7 +406,7 @@ def undocumented(path):
     root = tree(path)
     if root.body and not ast.get_docstring(root):
         yield f"{name_of(path)} (module)"
-    for node in ast.walk(root):
+    for node in nodes(path):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
         owner = node.parent
