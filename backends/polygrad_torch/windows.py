@@ -45,8 +45,10 @@ def _outside(padding: Any) -> list[int]:
 
 
 def conv(x: torch.Tensor, w: torch.Tensor, /, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op `conv`, by aten.convolution."""
+    """The op `conv`, by aten.convolution; declines empty arrays."""
     if not x.ndim - 2 == len(stride) == len(padding) == len(dilation):  # torch would repeat the one number it gets
+        return NotImplemented
+    if not x.numel() or not w.numel():
         return NotImplemented
     inside = _symmetric(padding)
     if inside is None:
@@ -66,8 +68,8 @@ def _backward(z: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, 
 def conv_input(
     z: torch.Tensor, w: torch.Tensor, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
-    """The op `conv_input`, by aten.convolution_backward; declines complex numbers."""
-    if z.is_complex() or not _gives(shape, w.shape[2:], z.shape[2:], stride, padding, dilation):
+    """The op `conv_input`, by aten.convolution_backward; declines complex numbers and empty arrays."""
+    if z.is_complex() or not z.numel() or not _gives(shape, w.shape[2:], z.shape[2:], stride, padding, dilation):
         return NotImplemented
     inside, crop = _symmetric(padding), None
     if inside is None:
@@ -83,8 +85,8 @@ def conv_input(
 def conv_weight(
     x: torch.Tensor, z: torch.Tensor, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
-    """The op `conv_weight`, by aten.convolution_backward; declines complex numbers."""
-    if z.is_complex() or not _gives(x.shape[2:], shape, z.shape[2:], stride, padding, dilation):
+    """The op `conv_weight`, by aten.convolution_backward; declines complex numbers and empty arrays."""
+    if z.is_complex() or not z.numel() or not _gives(x.shape[2:], shape, z.shape[2:], stride, padding, dilation):
         return NotImplemented
     inside = _symmetric(padding)
     if inside is None:
