@@ -83,6 +83,7 @@ class Generator:
     """
 
     __slots__ = ("_state",)
+    _state: Tensor
 
     def __init__(self, device: Any = None):
         backend = get_backend()

@@ -222,9 +222,9 @@ def einsum(xp, equation, /, *operands, optimize=None):
         made = chosen[0]
         for other in chosen[1:]:
             needed = set(output).union(*(t[1] for t in terms))
-            made = _pair(xp, *made, *other, needed)
+            made = _pair(xp, made[0], made[1], other[0], other[1], needed)
         terms.append(made)
-    y, labels = _summed(xp, *terms[0], set(output))
+    y, labels = _summed(xp, terms[0][0], terms[0][1], set(output))
     y = _arranged(xp, y, labels, [c for c in output if c in labels])
     return _spread(xp, y, output, labels, sizes)
 
