@@ -8,10 +8,5 @@ equal random bits and equal training curves.
 
 Run it as a command, `python -m polygrad_conformance --backend NAME`, or as a pytest plugin,
 `pytest --pyargs polygrad_conformance --pg-backend NAME`. A backend is an entry point of the group `polygrad.backends`, a module
-that has a `backend`, or a module that is an Array API namespace.
+that has a `backend`, or a module that is an Array API namespace. `polygrad_conformance.suite` has the same for programs.
 """
-
-from polygrad_conformance.outcome import Failure, Outcome
-from polygrad_conformance.suite import Subject, Unit, load, run, subject, units
-
-__all__ = ["Failure", "Outcome", "Subject", "Unit", "load", "run", "subject", "units"]

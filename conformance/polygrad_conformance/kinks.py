@@ -95,7 +95,8 @@ KINKS = [
     Kink("logaddexp(-inf, -inf) *", "logaddexp", [[-inf], [-inf]], [[0.5], [0.5]]),
     Kink("logaddexp(inf, 0)", "logaddexp", [[inf], [0.0]], [[1.0], [0.0]]),
     Kink("logsumexp([-inf, -inf]) *", "logsumexp", [[-inf, -inf]], [[0.5, 0.5]]),
-    Kink("xlogy(0, 0)", "xlogy", [0.0, [0.0]], [[0.0]]),
+    Kink("xlogy(0, 0), x alone", "xlogy", [[0.0], 0.0], [[0.0]]),
+    Kink("xlogy(0, 0), y alone", "xlogy", [0.0, [0.0]], [[nan]]),
     Kink("where(x > 0, sqrt(x), 0) at 0", "where", [[0.0]], [[nan]], of=lambda xp, x: xp.where(x > 0, xp.sqrt(x), 0.0)),
     # reductions
     Kink("max([1, 1, 0])", "max", [[1.0, 1.0, 0.0]], [[0.5, 0.5, 0.0]]),

@@ -14,7 +14,7 @@ from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES, DTYPES
 from polygrad_conformance.calculus import Derivatives
 from polygrad_conformance.outcome import Outcome
-from polygrad_conformance.samples import Sample, as_host, cases_of, close, host, inexact, tensors_in
+from polygrad_conformance.samples import Sample, as_host, cases_of, close, domain_of, host, inexact, tensors_in
 
 __all__ = ["examine", "plain"]
 
@@ -285,7 +285,7 @@ SEVERAL = [((), (3,)), ((3, 1), (1, 4)), ((2, 1, 3), (4, 1)), ((0, 3), (1,))]
 
 
 def derived_cases(op: Any, cases: list[Case]) -> Iterator[Case]:
-    """Cases of unusual shapes: broadcast, empty, size-one and 0-d for ops that work element by element.
+    """Cases of unusual operands: for ops that work element by element broadcast, empty, size-one, 0-d and plain numbers.
 
     Others get theirs from a case without a given shape, each distinct size in turn made 0, and all made 1; not all of
     them are valid.
@@ -297,6 +297,9 @@ def derived_cases(op: Any, cases: list[Case]) -> Iterator[Case]:
             sizes = iter(shapes * count)
             operands = tuple(s if _shape(s) is None else _shaped(s, next(sizes)) for s in first)
             yield Case(operands, cases[0].params, cases[0].invariant)
+        for i in [i for i, spec in enumerate(first) if count > 1 and isinstance(spec, tuple)]:
+            low, high = domain_of(op, i)
+            yield Case((*first[:i], round(low + 0.6 * (high - low), 2), *first[i + 1 :]), cases[0].params)
         return
     free = [
         c for c in cases if not SIZES & c.params.keys() and any(isinstance(s, tuple | separated) for s in c.operands)

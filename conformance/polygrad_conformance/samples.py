@@ -12,7 +12,20 @@ from polygrad.core.backend import DEFAULT
 from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES, DTYPES
 
-__all__ = ["Sample", "as_host", "cases_of", "close", "draw", "host", "inexact", "like", "placed", "raw", "tensors_in"]
+__all__ = [
+    "Sample",
+    "as_host",
+    "cases_of",
+    "close",
+    "domain_of",
+    "draw",
+    "host",
+    "inexact",
+    "like",
+    "placed",
+    "raw",
+    "tensors_in",
+]
 
 SHAPE = (3, 4)
 DOMAIN = (-1.5, 1.5)
@@ -134,7 +147,7 @@ def _made(op: Any, spec: Any, i: int, dtype: str, rng: random.Random) -> Any:
     if isinstance(spec, list) and spec and all(isinstance(s, tuple) for s in spec):
         return [_made(op, s, i, dtype, rng) for s in spec]
     if isinstance(spec, tuple):
-        low, high = _domain(op, i)
+        low, high = domain_of(op, i)
         if DTYPES[dtype].category in ("integer", "unsigned"):
             low, high = 1, 5
         return draw(rng, spec, dtype, low, high)
@@ -143,7 +156,8 @@ def _made(op: Any, spec: Any, i: int, dtype: str, rng: random.Random) -> Any:
     return _filled(spec, rng)
 
 
-def _domain(op: Any, i: int) -> tuple[float, float]:
+def domain_of(op: Any, i: int) -> tuple[float, float]:
+    """The interval in which operand i is tested."""
     domain = op.domain or DOMAIN
     if not isinstance(domain, dict):
         return domain

@@ -10,13 +10,13 @@ from functools import cache, partial
 from importlib import import_module, metadata
 from typing import Any
 
-import polygrad
 from polygrad.core import Backend, BackendNotAvailable, get_backend, use_backend
 from polygrad.core.backend import GROUP, declared, resolve
 from polygrad_conformance.forms import FORMS, MORE_FORMS, OPERATORS, examine_form, examine_operator
 from polygrad_conformance.kinks import KINKS, examine_kink
 from polygrad_conformance.ops import examine
 from polygrad_conformance.outcome import Outcome, known_failures
+from polygrad_conformance.runs import CURVES, DRAWS, examine_curve, examine_draw
 
 __all__ = ["Subject", "Unit", "load", "run", "subject", "units"]
 
@@ -40,7 +40,7 @@ class Unit:
 
 
 def units() -> list[Unit]:
-    """Everything there is to check: all declared ops, then kinks, forms and operators."""
+    """Everything there is to check: all declared ops, then forms, operators, kinks, random bits and training."""
     found = [Unit(op.name, _group(op), partial(examine, op)) for op in declared.ops.values()]
     found += [Unit(form.label, "object forms", partial(examine_form, form)) for form in FORMS]
     found += [Unit(form.label, "more forms", partial(examine_form, form)) for form in MORE_FORMS]
@@ -48,6 +48,8 @@ def units() -> list[Unit]:
     tensors = get_backend().tensors
     there = [kink for kink in KINKS if resolve(tensors, kink.function) is not None]
     found += [Unit(f"kink {kink.label}", "kinks", partial(examine_kink, kink)) for kink in there]
+    found += [Unit(f"bits of {name}", "same bits", partial(examine_draw, name)) for name in DRAWS]
+    found += [Unit(f"training {name}", "same training curves", partial(examine_curve, name)) for name in CURVES]
     return found
 
 
@@ -119,6 +121,3 @@ def run(unit: Unit, tested: Subject) -> Outcome:
             outcome.fail("declaration", "the check itself", f"{type(error).__name__}: {error}")
     outcome.seconds = round(time.perf_counter() - start, 4)
     return outcome
-
-
-VERSION = polygrad.__version__

@@ -2,8 +2,8 @@
 
 import pytest
 
-from polygrad_conformance import Subject, Unit, run, subject, units
 from polygrad_conformance.plugin import PROPERTY
+from polygrad_conformance.suite import Subject, Unit, run, subject, units
 
 
 def pytest_generate_tests(metafunc):
