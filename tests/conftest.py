@@ -56,3 +56,26 @@ def backend(request):
 def torch():
     """PyTorch, to compare with."""
     return require_torch()
+
+
+COMPILED = [name for name in backend_names() if name == "jax"]
+
+
+@pytest.fixture(params=COMPILED or [pytest.param("jax", marks=pytest.mark.skip(reason="no backend with a compiler"))])
+def compiled(request):
+    """Run the test on each backend that has a compiler."""
+    import polygrad as pg
+
+    with pg.use_backend(request.param) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def double():
+    """New tensors are float64 in the test."""
+    import polygrad as pg
+
+    before = pg.get_default_dtype()
+    pg.set_default_dtype(pg.float64)
+    yield
+    pg.set_default_dtype(before)

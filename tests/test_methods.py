@@ -460,7 +460,7 @@ IN_PLACE = [
         "__setitem__((0, 1), 5)",
         "__setitem__(b, 0)",
         "__setitem__(slice(1, None), y[1:])",
-        "__setitem__(i, y)",
+        "__setitem__(i[:2], y[:2])",
     ),
 ]
 OPERATORS = ["+=", "-=", "*=", "/=", "%=", "**="]

@@ -26,6 +26,13 @@ def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
     return x.at[key].add(value)
 
 
+def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Any:
+    """Running products, of small integers in 64 bits as the standard has it."""
+    if dtype is None and x.dtype.kind in "iu":
+        dtype = xp.int64 if x.dtype.kind == "i" else xp.uint64
+    return xp.cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial)
+
+
 def getitem(x: Any, /, *, key: Any) -> Any:
     """x[key], negative steps included."""
     return x[key]
@@ -52,6 +59,7 @@ backend = Backend(
     at_set=at_set,
     at_add=at_add,
     getitem=getitem,
+    cumulative_prod=cumulative_prod,
     conv=windows.conv,
     conv_input=windows.conv_input,
     conv_weight=windows.conv_weight,
