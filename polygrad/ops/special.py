@@ -75,11 +75,12 @@ def entr(xp, x, /):
 def _ratio(xp, x1, x2):
     """Where both are positive, and the pair there (ones elsewhere)."""
     inside = xp.logical_and(x1 > 0, x2 > 0)
-    return inside, xp.where(inside, x1, 1), xp.where(inside, x2, 1)
+    one = xp.ones_like(x1 + x2)  # an array, because two numbers leave the choice of precision to the library
+    return inside, xp.where(inside, x1, one), xp.where(inside, x2, one)
 
 
 @pointwise(
-    x1=lambda xp, x1, x2: xp.log(x1) - xp.log(x2) + 1,
+    x1=lambda xp, x1, x2: xp.log(x1 / x2) + 1,
     x2=lambda x1, x2: -x1 / x2,
     dtypes="real floating",
     domain=(0.2, 3.0),
