@@ -140,8 +140,12 @@ def _sign_map(xp, g, x, y):
 
 
 @general(x=(_sign_map, _sign_map), dtypes="numeric", cases=[((3, 4),)])
-def sign(x, /):
+def sign(xp, x, /):
     """-1, 0 or 1; for complex numbers x / |x|, and 0 at 0."""
+    if not xp.is_complex(x):
+        return xp.library.sign(x)
+    size = xp.abs(x)
+    return xp.where(size == 0, 0, x / xp.where(size == 0, 1, size))
 
 
 # ------------------------------------------------------------------------------------------- exponentials, logarithms
