@@ -139,7 +139,9 @@ class Derivatives:
             gs = [like(rng, as_host(y)) for y in f(self._at(xs)) if inexact(y)]
             pulls = pulled(f, n)(self._at([*xs, *gs]))
             self._place(pulls, self._at(xs), where, "cotangent")
-            # a wrong push must not make the pull look wrong
+            # a wrong push must not make the pull look wrong; in single precision there is nothing else to hold it against
+            if not self.precise and any(f.aspect == aspects[0] for f in self.outcome.failures):
+                return
             trusted, tolerance = (tangents, self.identity) if tangents is not None else (difference, DIFFERENCE)
             assert trusted is not None, "there is no tangent to hold the cotangents against"
             self._identify(gs, trusted, _hosted(pulls), ts, tolerance)
