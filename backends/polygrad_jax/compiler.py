@@ -17,8 +17,9 @@ class Program:
     def __init__(self, inner: Any, numbers: int, arrays: list[Any]):
         self.numbers = numbers
         self.shapes = [(array.shape, array.dtype) for array in arrays]
-        self.arguments = ([np.zeros(numbers)] if numbers else [], list(arrays))
-        self.closed = inner.trace(*self.arguments).jaxpr
+        vector = [np.zeros(numbers)] if numbers else []
+        self.closed = inner.trace(vector, arrays).jaxpr
+        self.arguments = vector, [_described(array) for array in arrays]  # held arrays could not be overwritten
         jaxpr = self.closed.jaxpr
         read = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
         self.used = [id(v) in read for v in jaxpr.invars[1 if numbers else 0 :]]
@@ -47,7 +48,6 @@ class Program:
         examples = [arrays[i] for i in donated], [arrays[i] for i in kept]
         lowered = jax.jit(run, donate_argnums=1).lower(vector if numbers else [], *examples)
         self.compiled = compiled = lowered.compile()
-        self.arguments = ([], [])  # held arrays could not be overwritten
         if numbers:
 
             def call(numbers: list[float], lent: list[Any], held: list[Any]) -> list[Any]:
@@ -75,6 +75,12 @@ class Program:
         """XLA's estimate."""
         found = self.compiled.cost_analysis()
         return dict(found[0] if isinstance(found, list) else found)
+
+
+def _described(array: Any) -> Any:
+    """The shape and type of an array, and its place if it was put there on purpose."""
+    where = array.sharding if isinstance(array, jax.Array) and array.committed else None
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where)
 
 
 class XLA:

@@ -13,9 +13,9 @@ from polygrad.core.op import _with_scalar
 from polygrad.core.tensor import Leaf, Node, Observer, Pick, Unread, current_mode, using_mode
 from polygrad.jit.environment import MISSING, SCALARS, Environment, Place
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
-from polygrad.jit.nest import CONTAINERS, kind_of, rebuild
+from polygrad.jit.nest import CONTAINERS, flatten, kind_of, rebuild
 from polygrad.jit.numbers import Tape, TracedNumber, same
-from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot
+from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot, Within
 from polygrad.jit.strict import refuse_growth, reset
 
 __all__ = ["Again", "Capture", "Made", "PullCapture", "Raw", "Template"]
@@ -71,7 +71,7 @@ class Capture(Observer):
         self.function, self.form, self.leaves = function, form, leaves
         self.environment, self.backend, self.varying = environment, backend, varying
         self.tape = Tape()
-        self.numbers: list[int | Place] = []
+        self.numbers: list[int | Place | Within] = []
         self.slots: list[Slot] = []
         self._by_id: dict[int, Slot] = {}
         self._given: list[Any] = []
@@ -128,6 +128,8 @@ class Capture(Observer):
                 self._bound.append((place, self.tape.input(place.value)))
             elif isinstance(place.value, Tensor) and place.name in self.varying and place.value._backend is backend:
                 self._add(At(place), place.value, place.path)
+            elif place.name in self.varying and kind_of(place.value) is not None:
+                self._container(place)
         for tensor, path in environment.tensors.values():
             if tensor._backend is backend:
                 self._add(Fixed(tensor), tensor, path)
@@ -138,6 +140,20 @@ class Capture(Observer):
             wrapped = new_tensor(backend.asarray(place.value), backend)
             self._by_id[id(place.value)] = slot = Slot(RawAt(place, backend), wrapped, place.path)
             self.slots.append(slot)
+
+    def _container(self, place: Place) -> None:
+        """The tensors and numbers in a container that is another in each call."""
+        found: list[Any] = []
+        form = flatten(place.value, found)
+        traced = list(found)
+        for i, x in enumerate(found):
+            if isinstance(x, Tensor) and x._backend is self.backend:
+                self._add(Within(place, form, i), x, place.path)
+            elif type(x) in (int, float):
+                self.numbers.append(Within(place, form, i))
+                traced[i] = self.tape.input(x)
+        if any(a is not b for a, b in zip(found, traced, strict=True)):
+            self._bound.append((place, rebuild(form, iter(traced))))
 
     def _gradients(self) -> None:
         for slot in list(self.slots):
@@ -377,7 +393,8 @@ class Capture(Observer):
             raise TraceError(f"the function changes {place.path}, which cannot be done again in later calls")
         number = type(before) in (int, float) and type(now) in (int, float, TracedNumber)
         tensors = isinstance(before, Tensor) and isinstance(now, Tensor)
-        if (number or tensors) and place.name not in self.varying:
+        containers = kind_of(before) is not None and kind_of(now) is not None and type(before) is type(now)
+        if (number or tensors or containers) and place.name not in self.varying:
             self.varying.add(place.name)
             return True
         self.effects.append((place, self._template(now, place.path)))

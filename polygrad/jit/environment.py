@@ -13,13 +13,15 @@ import io
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from operator import is_
+from collections.abc import Callable, Container, Iterable, Iterator
+from operator import is_, itemgetter
 from typing import Any
 
 from polygrad.core import DType, Tensor, backend_of
 from polygrad.core.backend import loaded_modules
 from polygrad.core.tensor import Leaf
+from polygrad.jit.errors import is_polygrad
+from polygrad.jit.nest import kind_of
 from polygrad.jit.numbers import same
 
 __all__ = ["Environment", "Place"]
@@ -27,6 +29,8 @@ __all__ = ["Environment", "Place"]
 SCALARS = (bool, int, float, complex, str, bytes, type(None), DType, type(Ellipsis), range, slice)
 SEEING_ALL = {"getattr", "setattr", "vars", "__dict__", "eval", "exec", "globals", "locals", "attrgetter"}
 NOT_IMPLIED = {"__init__", "__new__", "__repr__", "__str__", "__del__", "__reduce__", "__reduce_ex__", "__getstate__"}
+METHODS = types.FunctionType | staticmethod | classmethod | property | functools.partial
+FIELDS = types.GetSetDescriptorType | types.MemberDescriptorType  # what slots are in their class
 MISSING = object()
 
 
@@ -82,6 +86,8 @@ class Place:
 class Environment:
     """What a function reached when it was walked.
 
+    Places whose name is in `varying` are met, but not looked into: the function puts a new container there in each call.
+
     Attributes:
         places: every place whose value was looked at.
         tensors: id -> (tensor, path).
@@ -92,18 +98,21 @@ class Environment:
         iterators: paths of iterators that the code can name.
     """
 
-    def __init__(self, roots: Iterable[tuple[Any, str]]):
-        self.roots = list(roots)
+    def __init__(self, roots: Iterable[tuple[Any, str]], varying: Container[Any] = ()):
+        self.roots, self.varying = list(roots), varying
         self.foreign = {part for name in loaded_modules() for part in name.split(".")} | {"array_api_compat"}
-        self.names: set[str] = set()
+        self.names: set[str] = set()  # in the user's code
+        self.our_names: set[str] = set()  # in polygrad's classes, which look at objects of these classes only
         self.everything = False
         self.prepared: list[tuple[Any, str]] = []
         self._asked: set[int] = set()
         self._alive: list[Any] = []
         before = None
-        while before != (len(self.names), self.everything, len(self.prepared)):
-            before = len(self.names), self.everything, len(self.prepared)
+        while before != (before := self._extent()):
             self._walk()
+
+    def _extent(self) -> tuple[int, ...]:
+        return len(self.names), len(self.our_names), self.everything, len(self.prepared)
 
     def _walk(self) -> None:
         self.places: list[Place] = []
@@ -122,7 +131,7 @@ class Environment:
         self.places.append(place)
         if backend_of(value) is not None if not isinstance(value, (*SCALARS, Tensor)) else False:
             self.arrays.setdefault(id(value), place)
-        else:
+        elif not (place.name in self.varying and kind_of(value) is not None):
             self._todo.append((value, path))
 
     def _visit(self, value: Any, path: str) -> None:
@@ -178,12 +187,12 @@ class Environment:
                     continue
         if root in sys.stdlib_module_names and module != "__main__":
             return
-        names = self._code(f.__code__, ours=root == "polygrad" or root.startswith("polygrad_"))
+        names = self._code(f.__code__, ours=is_polygrad(module))
         for i, value in enumerate(f.__defaults__ or ()):
             self._meet(f.__defaults__, i, f"{path}'s default", value)
         for name, value in (f.__kwdefaults__ or {}).items():
             self._meet(f.__kwdefaults__, name, f"{path}'s {name}", value)
-        if root == "polygrad" or root.startswith("polygrad_"):
+        if is_polygrad(module):
             return
         for name in names:
             if name in f.__globals__:
@@ -191,13 +200,13 @@ class Environment:
 
     def _code(self, code: types.CodeType, ours: bool) -> set[str]:
         """Enter the names that a code object contains; returns those that may be globals."""
-        names = set(code.co_names)
+        names, known = set(code.co_names), self.our_names if ours else self.names
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 names |= self._code(constant, ours)
             elif isinstance(constant, str) and constant.isidentifier():
-                self.names.add(constant)
-        self.names |= names
+                known.add(constant)
+        known |= names
         self.everything |= not ours and not names.isdisjoint(SEEING_ALL)
         return names
 
@@ -217,42 +226,42 @@ class Environment:
 
     def _module(self, module: types.ModuleType, path: str) -> None:
         root = module.__name__.partition(".")[0]
-        if root in self.foreign or root == "polygrad" or root.startswith("polygrad_"):
+        if root in self.foreign or is_polygrad(root):
             return
         if root in sys.stdlib_module_names and module.__name__ != "__main__":
             return
-        self._attributes(module.__dict__, path)
+        self._attributes(module.__dict__, path, self.names)
 
-    def _attributes(self, held: Any, path: str) -> None:
-        for name in [*held] if self.everything else [n for n in held if n in self.names]:
+    def _attributes(self, held: Any, path: str, names: set[str]) -> None:
+        for name in [n for n in held if n in names]:
             if isinstance(name, str):
                 self._meet(held, name, f"{path}.{name}", held[name])
 
     def _class(self, kind: type, path: str) -> None:
-        root = kind.__module__.partition(".")[0]
-        if (
-            kind.__module__.startswith("polygrad.core")
-            or root in self.foreign
-            or root in sys.stdlib_module_names - {"__main__"}
-        ):
+        module = kind.__module__
+        root = module.partition(".")[0]
+        if module.startswith("polygrad.core") or root in self.foreign or root in sys.stdlib_module_names - {"__main__"}:
             return
-        if root == "polygrad" or root.startswith("polygrad_"):
+        if is_polygrad(module):
             for value in vars(kind).values():
                 if isinstance(value, types.FunctionType):
                     self._code(value.__code__, ours=True)
         else:
+            names = self._names_for(kind)
             for name, value in list(vars(kind).items()):
                 implied = name.startswith("__") and name.endswith("__") and name not in NOT_IMPLIED
-                if (name in self.names or implied) and not isinstance(
-                    value, types.GetSetDescriptorType | types.MemberDescriptorType
-                ):
-                    if isinstance(
-                        value, types.FunctionType | staticmethod | classmethod | property | functools.partial
-                    ):
-                        self._todo.append((value, f"{path}.{name}"))
-                    elif not implied:
-                        self._meet(vars(kind), name, f"{path}.{name}", value)
+                if (name not in names and not implied) or isinstance(value, FIELDS):
+                    continue
+                if isinstance(value, METHODS):
+                    self._todo.append((value, f"{path}.{name}"))
+                elif not implied:
+                    self._meet(vars(kind), name, f"{path}.{name}", value)
         self._todo += [(base, base.__name__) for base in kind.__bases__ if base is not object]
+
+    def _names_for(self, kind: type) -> set[str]:
+        """The names of attributes by which code may look at an object of a class."""
+        ours = any(is_polygrad(base.__module__) for base in kind.__mro__)
+        return self.names | self.our_names if ours else self.names
 
     def _instance(self, value: Any, path: str) -> None:
         kind = type(value)
@@ -265,22 +274,24 @@ class Environment:
             self.iterators.append(path)
             return
         self._todo.append((kind, kind.__name__))
+        if isinstance(wrapped := getattr(value, "__wrapped__", None), types.FunctionType):  # a cache around a function
+            self._todo.append((wrapped, path))
         prepare = getattr(kind, "prepare_jit", None)
         if prepare is not None and id(value) not in self._asked:
             self._asked.add(id(value))
             self._alive.append(value)
             self.prepared += prepare(value)
-        held = getattr(value, "__dict__", None)
+        held, names = getattr(value, "__dict__", None), self._names_for(kind)
         if isinstance(held, dict):
             self.objects.append((held, dict(held), path))
-            self._attributes(held, path)
+            self._attributes(held, path, set(held) if self.everything else names)
         for owner in kind.__mro__:
             slots = vars(owner).get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
                 found = (
                     getattr(value, name, MISSING) if isinstance(name, str) and not name.startswith("__") else MISSING
                 )
-                if found is not MISSING and (self.everything or name in self.names):
+                if found is not MISSING and (self.everything or name in names):
                     self._meet(value, name, f"{path}.{name}", found)
 
     # ------------------------------------------------------------------------------------------------ guards
@@ -299,22 +310,17 @@ class Guards:
             if place.name not in free:
                 grouped.setdefault(id(place.holder), (place.holder, []))[1].append(place)
         self.groups = [_group(holder, places) for holder, places in grouped.values()]
-        free_holders = {name[0] for name in free}
-        self.sizes = [
-            (container, len(snapshot), path)
-            for container, snapshot, path in environment.containers
-            if id(container) not in free_holders or len(snapshot) == len(container)
-        ]
+        self.sizes = [(held, len(before), path) for held, before, path in environment.containers]
+        self.sets = [(held, before, path) for held, before, path in environment.containers if isinstance(held, set)]
 
     def broken(self) -> Place | str | None:
         """The first place that holds something else than it did (or the path of a container that grew), or None."""
-        for read, expected, places in self.groups:
+        for read, holder, expected, places in self.groups:
             try:
-                got = read()
+                if all(map(is_, read(holder), expected)):
+                    continue
             except (KeyError, IndexError, AttributeError, ValueError):
-                got = ()
-            if len(got) == len(expected) and all(map(is_, got, expected)):
-                continue
+                pass
             for place, value in zip(places, expected, strict=True):
                 now = place.get()
                 if now is not value and not (isinstance(value, SCALARS) and same(now, value)):
@@ -322,14 +328,22 @@ class Guards:
         for container, size, path in self.sizes:
             if len(container) != size:
                 return path
+        for container, before, path in self.sets:
+            if container != before:
+                return path
         return None
 
 
-def _group(holder: Any, places: list[Place]) -> tuple[Callable[[], Any], tuple[Any, ...], list[Place]]:
+def _group(
+    holder: Any, places: list[Place]
+) -> tuple[Callable[[Any], Iterable[Any]], Any, tuple[Any, ...], list[Place]]:
+    """How the values at places of one holder are read in one go, the holder, and what they were."""
     expected = tuple([place.value for place in places])
     keys = [place.key for place in places]
     if isinstance(holder, types.CellType):
-        return lambda: (holder.cell_contents,), expected, places
-    if isinstance(holder, dict | list | tuple | deque | types.MappingProxyType):
-        return lambda: [holder[key] for key in keys], expected, places
-    return lambda: [getattr(holder, key) for key in keys], expected, places
+        return lambda cell: (cell.cell_contents,), holder, expected, places
+    if not isinstance(holder, dict | list | tuple | deque | types.MappingProxyType):
+        return lambda thing: [getattr(thing, key) for key in keys], holder, expected, places
+    if len(keys) == 1:
+        return lambda held: (held[keys[0]],), holder, expected, places
+    return itemgetter(*keys), holder, expected, places

@@ -6,7 +6,7 @@ import linecache
 import sys
 from typing import Any
 
-__all__ = ["TraceError", "WAY_OUT", "user_line"]
+__all__ = ["TraceError", "WAY_OUT", "is_polygrad", "user_line"]
 
 WAY_OUT = (
     "Inside polygrad.jit a tensor has no value until the compiled program runs. Choose between values with polygrad.where, between "
@@ -18,17 +18,19 @@ class TraceError(RuntimeError):
     """A function does something that a compiled program cannot do. Every tensor is as it was before the call."""
 
 
-def is_ours(module: str) -> bool:
-    """True for modules of polygrad and its adapters, and of the standard library."""
-    root = module.partition(".")[0]
-    return root == "polygrad" or root.startswith("polygrad_") or root in sys.stdlib_module_names
+def is_polygrad(module: str) -> bool:
+    """True for modules of polygrad and its adapters."""
+    return module.partition(".")[0] == "polygrad" or module.startswith("polygrad_")
 
 
 def user_line() -> str:
     """Where the user's program stands: file, line, function and source of the innermost frame that is not ours."""
     frame: Any = sys._getframe(1)
-    while frame is not None and is_ours(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
-        if frame.f_globals.get("__name__") == "__main__":
+    while frame.f_back is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not is_polygrad(module) and (
+            module == "__main__" or module.partition(".")[0] not in sys.stdlib_module_names
+        ):
             break
         frame = frame.f_back
     code = frame.f_code

@@ -20,13 +20,12 @@ from polygrad.jit.environment import Environment, Place
 from polygrad.jit.errors import TraceError
 from polygrad.jit.nest import constants, flatten, signature
 from polygrad.jit.plan import Plan, Stale
+from polygrad.jit.slots import LOCK
 from polygrad.jit.strict import refuse_iterators, strictly
 
 __all__ = ["Jitted", "Stats", "jit"]
 
-# Boxes hold stand-ins while a function is captured: nobody may gather their values then. Reentrant, since a function that is
-# captured may call another.
-LOCK = threading.RLock()
+EAGER: list[Plan] = []  # stands for the plans of calls that run the function as it is
 MANY = 8
 TRIES = 6
 
@@ -68,11 +67,11 @@ class Jitted:
         self._static_numbers, self._static_names = _both(function, numbers, names)
         self._donated, self._donate = _numbers(donate_argnums), donate
         self._plans: dict[Any, list[Plan]] = {}
-        self._eager: set[Any] = set()
         self._varying: set[tuple[int, Any]] = set()
         self._holders: list[Any] = []
         self._counts = [0, 0, 0, 0]
         self._reason = "nothing"
+        self._making = threading.RLock()
         self._instance: Callable[[], Any] | None = None
         self._methods: dict[int, tuple[Any, Jitted]] = {}
 
@@ -109,37 +108,45 @@ class Jitted:
             self._counts[3] += 1
             return self._function()(*args, **kwargs)
         key, leaves = self._key(args, kwargs, mode)
-        if key not in self._eager:
-            stale: list[Plan] = []
-            for attempt in range(TRIES):
-                with LOCK:
-                    found = self._find(key, leaves, stale)
-                    if found is None:
-                        if self._capture(key, leaves) is None:
-                            break
-                        continue
-                    plan, tensors, values = found
-                    arrays = plan.gather(tensors)
-                    try:
-                        if plan.writes:
-                            return self._count(attempt, plan.run(leaves, tensors, values, *arrays))
-                    except Stale:
-                        stale.append(plan)
-                        continue
-                try:
-                    return self._count(attempt, plan.run(leaves, tensors, values, *arrays))
-                except Stale:
-                    stale.append(plan)
-            else:
+        plans = self._plans.setdefault(key, [])
+        stale: list[Plan] = []
+        attempt = 0
+        while plans is not EAGER:
+            found = self._called(plans, leaves, stale)
+            if found is not None:
+                self._counts[2] += attempt == 0
+                return found[0]
+            attempt += 1
+            if attempt > TRIES:
                 raise TraceError(f"{self!r} does not settle: {self._reason} changes in every run")
+            with self._making:  # one thread makes a program, others that need the same one wait for it
+                with LOCK:
+                    known = self._find(plans, leaves, stale) is not None
+                if not known:
+                    plans = self._capture(key, plans, leaves)
         self._counts[3] += 1
         if os.environ.get("POLYGRAD_JIT_STRICT", "0") not in ("", "0"):
             return strictly(self._function(), args, kwargs)
         return self._function()(*args, **kwargs)
 
-    def _count(self, attempt: int, result: Any) -> Any:
-        self._counts[2] += attempt == 0
-        return result
+    def _called(self, plans: list[Plan], leaves: list[Any], stale: list[Plan]) -> tuple[Any] | None:
+        """The result of a call, in a tuple; None if no program serves it."""
+        with LOCK:
+            found = self._find(plans, leaves, stale)
+            if found is None:
+                return None
+            plan, tensors, values = found
+            arrays = plan.gather(tensors)
+            if plan.writes:
+                return self._run(plan, stale, leaves, tensors, values, *arrays)
+        return self._run(plan, stale, leaves, tensors, values, *arrays)
+
+    def _run(self, plan: Plan, stale: list[Plan], *call: Any) -> tuple[Any] | None:
+        try:
+            return (plan.run(*call),)
+        except Stale:
+            stale.append(plan)
+            return None
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any) -> tuple[Any, list[Any]]:
         """What a capture depends on besides the environment, and the call's tensors, arrays and numbers."""
@@ -153,21 +160,23 @@ class Jitted:
             named = [flatten(a, leaves) for a in kwargs.values()]
         form = ("tuple", None, (("tuple", None, tuple(forms)), ("dict", tuple(kwargs), tuple(named))))
         signatures = [signature(x) for x in leaves]
-        if len(leaves) > 1 and len({id(x) for x in leaves}) < len(leaves):
-            signatures.append(tuple([next(i for i, y in enumerate(leaves) if y is x) for x in leaves]))
+        tensors = [x for x in leaves if isinstance(x, Tensor)]
+        if len(tensors) > 1 and len(set(tensors)) < len(tensors):  # some are the same: it matters which
+            signatures.append(tuple([next(i for i, y in enumerate(tensors) if y is x) for x in tensors]))
         grad = (True, False) if mode is None else (mode.grad, mode.inference)
         return (form, tuple(signatures), grad, get_default_dtype(), get_backend()), leaves
 
-    def _find(self, key: Any, leaves: list[Any], stale: list[Plan]) -> tuple[Plan, list[Any], list[Any]] | None:
+    def _find(
+        self, plans: list[Plan], leaves: list[Any], stale: list[Plan]
+    ) -> tuple[Plan, list[Any], list[Any]] | None:
         """The plan that serves a call, with the call's boxes and numbers."""
-        plans = self._plans.get(key, ())
         for i, plan in enumerate(plans):
             if plan in stale:
                 continue
             found = plan.match(leaves)
             if type(found) is tuple:
                 if i:
-                    plans.insert(0, plans.pop(i))  # type: ignore[union-attr]
+                    plans.insert(0, plans.pop(i))
                 return plan, found[0], found[1]
             self._reason = found.path if isinstance(found, Place) else str(found)
             if isinstance(found, Place) and type(found.value) in (int, float) and found.writable:
@@ -180,17 +189,16 @@ class Jitted:
     def _environment(self, key: Any) -> Environment:
         function = self._function()
         name = getattr(function, "__qualname__", type(function).__name__)
-        return Environment([(function, name), *((value, "an argument") for value in constants(key[0]))])
+        return Environment([(function, name), *((value, "an argument") for value in constants(key[0]))], self._varying)
 
-    def _capture(self, key: Any, leaves: list[Any]) -> Plan | None:
-        """A new plan, which then serves this call; None where the backend has no compiler."""
-        traced = self._trace(key, leaves)
-        if traced is None:
-            self._eager.add(key)
-            return None
-        plan = Plan(*traced, self._donate, self._donated, partial(self._again, key))
+    def _capture(self, key: Any, plans: list[Plan], leaves: list[Any]) -> list[Plan]:
+        """The plans of a key with a new one in front, which then serves this call; EAGER where there is no compiler."""
+        plan = self._plan(key, leaves)
+        if plan is None:
+            self._plans[key] = EAGER
+            return EAGER
+        plan.compile()
         self._counts[1] += 1
-        plans = self._plans.setdefault(key, [])
         plans.insert(0, plan)
         if len(plans) % MANY == 0:
             warnings.warn(
@@ -199,7 +207,13 @@ class Jitted:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        return plan
+        return plans
+
+    def _plan(self, key: Any, leaves: list[Any]) -> Plan | None:
+        """A plan whose program is not compiled yet; None where the backend has no compiler."""
+        with LOCK:
+            traced = self._trace(key, leaves)
+            return traced and Plan(*traced, self._donate, self._donated, partial(self._again, key))
 
     def _trace(self, key: Any, leaves: list[Any]) -> tuple[Capture, Program] | None:
         capacity = 0
@@ -224,7 +238,7 @@ class Jitted:
         """Another capture for a call that was captured before."""
         environment = self._environment(key)
         backend = _backend(leaves, environment)
-        return kind(self._function(), key[0], leaves, environment, backend, self._varying)
+        return kind(self._function(), key[0], leaves, environment, backend, self._varying, 64)
 
     # ---------------------------------------------------------------------------------------------------------- to look inside
 
@@ -235,13 +249,12 @@ class Jitted:
     def _inspected(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
         key, leaves = self._key(args, kwargs, current_mode())
         counts = list(self._counts)
-        with LOCK:
-            traced = self._trace(key, leaves)
-            if traced is None:
-                raise TraceError(f"{self!r} runs as it is: the backend has no compiler")
-            Plan(*traced, self._donate, self._donated, partial(self._again, key))
+        plan = self._plan(key, leaves)
+        if plan is None:
+            raise TraceError(f"{self!r} runs as it is: the backend has no compiler")
+        plan.compile()
         self._counts = counts
-        return traced[1]
+        return plan.program
 
     def jaxpr(self, *args: Any, **kwargs: Any) -> Any:
         """The program of a call with these arguments before optimisation, in the library's own form; nothing is run."""

@@ -7,7 +7,7 @@ from operator import is_
 from sys import getrefcount
 from typing import Any
 
-from polygrad.core import Tensor, new_tensor
+from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import Program
 from polygrad.core.tensor import Leaf
 from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
@@ -16,7 +16,7 @@ from polygrad.jit.errors import TraceError
 from polygrad.jit.history import Whole, attach, spent
 from polygrad.jit.nest import CONTAINERS
 from polygrad.jit.numbers import TracedNumber
-from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawAt, Slot, leaf_of
+from polygrad.jit.slots import LOCK, Argument, At, Current, Fixed, GradientOf, RawAt, Slot, Within, leaf_of
 
 __all__ = ["Plan", "Stale"]
 
@@ -75,7 +75,7 @@ class Plan:
         free = capture.varying - self._shared(capture)
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
         self.guards = capture.environment.guards(free)
-        self.simple = type(self.result) is Made
+        self.simple = type(self.result) is Made and not self.effects and all(_is_plain(t) for _, t in self.gradients)
         self.marked = [made for _, made in capture.rebound] + list(capture.made.values())
         self.edges = [i for i, slot in enumerate(self.slots) if slot.tensor._node is not None] if self.live else []
         self.pull: Any = None
@@ -108,9 +108,7 @@ class Plan:
                 else:
                     kept.append(place)
         self.donated, self.kept = donated, kept
-        self.run_program = self.program.compile(bool(self.tape.used), used)
-        if not self.tape.used:
-            self.tape.used = []
+        self.overwritten = used
 
     def _index(self, capture: Capture) -> None:
         where = {id(slot): i for i, slot in enumerate(self.slots)}
@@ -126,9 +124,10 @@ class Plan:
         self.gradients = [(where[id(slot)], template) for slot, template in capture.gradients]
         looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
         self.presence = [(i, self.slots[i].leaf.grad is not None) for i in sorted(looked)]  # type: ignore[union-attr]
-        dropped = {i for i, _ in self.gradients} - looked
-        self.dropped = sorted(dropped)
-        self.shapes = [(tuple(s.array.shape), s.array.dtype) for s in self.slots]
+        # Old gradients that nobody looks at go before the program runs, so that new ones can take their memory.
+        self.dropped = [i not in looked for i, _ in self.gradients]
+        self.leaves = [(i, self.slots[i].leaf if type(self.slots[i].ref) is Fixed else None) for i, _ in self.gradients]
+        self.shapes = [_kind(s.array, self.backend) for s in self.slots]
         tensors = capture.environment.tensors
         pinned = [(i, ref) for i, ref in self.variable if type(ref) in (Argument, Current, GradientOf)]
         self.pinned = [(i, self.slots[i].tensor) for i, ref in pinned if id(self.slots[i].tensor) in tensors]
@@ -150,12 +149,16 @@ class Plan:
             slot.array = slot.stand_in = slot.edge = slot.outer = None
             if type(slot.ref) is not Fixed:
                 slot.tensor = slot.leaf = None
-            if type(slot.ref) is At:
+            if type(slot.ref) in (At, Within):
                 slot.ref.place.value = None
         for made in self.marked:
             if made.node is not None:
                 made.node = LIVE if made in capture.live else SPENT
         self.marked = [made for made in self.marked if made.node is not None]
+
+    def compile(self) -> None:
+        """Compile the program, which takes seconds and looks at no box."""
+        self.run_program = self.program.compile(bool(self.tape.used), self.overwritten)
 
     def _shared(self, capture: Capture) -> set[tuple[int, Any]]:
         """Varying places whose tensor stands at other places too: those must stay as they are."""
@@ -174,7 +177,7 @@ class Plan:
             return broken
         values: list[Any] = []
         if self.numbers:
-            given = [leaves[n] if type(n) is int else n.get() for n in self.numbers]  # type: ignore[union-attr]
+            given = [leaves[n] if isinstance(n, int) else n.get() for n in self.numbers]
             replayed = self.tape.replay(given)
             if replayed is None:
                 return "a number on which a comparison, an index or a conversion depends"
@@ -216,10 +219,10 @@ class Plan:
         Raises:
             Stale: the arrays are not what the program was compiled for. Nothing has changed then.
         """
-        for i in self.dropped:
-            leaf = leaf_of(tensors[i])
-            if leaf is not None:
-                leaf.grad = None
+        leaves_of = [known or leaf_of(tensors[i]) for i, known in self.leaves]
+        for leaf, dropped in zip(leaves_of, self.dropped, strict=True):
+            if dropped:
+                leaf.grad = None  # type: ignore[union-attr]
         try:
             outputs = self.run_program([values[i] for i in self.tape.used], lent, held)
         except (TypeError, ValueError) as error:
@@ -231,7 +234,19 @@ class Plan:
             tensors[i]._array = outputs[made.output]
             if made.node is not None:
                 tensors[i]._node = nodes[id(made)]  # type: ignore[index]
-        return self._finish(tensors, values, outputs, nodes)
+        if self.simple:
+            for leaf, (_, grad) in zip(leaves_of, self.gradients, strict=True):
+                leaf.grad = None if grad is None else new_tensor(outputs[grad.output], self.backend)  # type: ignore[union-attr]
+            return new_tensor(outputs[self.result.output], self.backend, nodes.get(id(self.result)) if nodes else None)
+        build = Build(self, tensors, values, outputs, nodes or {})
+        for leaf, (_, template) in zip(leaves_of, self.gradients, strict=True):
+            leaf.grad = build(template)  # type: ignore[union-attr]
+        for place, template in self.effects:
+            if template is MISSING:
+                place.holder.pop(place.key, None)
+            else:
+                place.set(build(template))
+        return build(self.result)
 
     def _histories(self, call: Call, outputs: list[Any]) -> dict[int, Any]:
         """The nodes of the results that have a history."""
@@ -247,34 +262,14 @@ class Plan:
                 nodes[id(made)] = spent(outputs[made.output], self.backend)
         return nodes
 
-    def _finish(self, tensors: list[Any], values: list[Any], outputs: list[Any], nodes: dict[int, Any] | None) -> Any:
-        backend = self.backend
-        if self.simple and not self.effects:
-            for i, made in self.gradients:
-                leaf = leaf_of(tensors[i])
-                leaf.grad = None if made is None else new_tensor(outputs[made.output], backend)  # type: ignore[union-attr]
-            node = nodes.get(id(self.result)) if nodes else None
-            return new_tensor(outputs[self.result.output], backend, node)
-        build = Build(self, tensors, values, outputs, nodes or {})
-        for i, made in self.gradients:
-            leaf_of(tensors[i]).grad = build(made)  # type: ignore[union-attr]
-        for place, template in self.effects:
-            if template is MISSING:
-                place.holder.pop(place.key, None)
-            else:
-                place.set(build(template))
-        return build(self.result)
-
     def _unshared(self, lent: list[Any]) -> list[Any]:
         """Arrays to be overwritten, with copies of those that somebody else still holds."""
         asarray = self.backend.xp.asarray
         return [asarray(a, copy=True) if _count([a]) > ALONE + 2 else a for a in lent]
 
     def _changed(self, tensors: list[Any]) -> bool:
-        """True when an array has another shape or type than in the capture."""
-        return any(
-            (tuple(x._array.shape), x._array.dtype) != shape for x, shape in zip(tensors, self.shapes, strict=True)
-        )
+        """True when an array has another shape, type or place than in the capture."""
+        return any(_kind(x._array, self.backend) != kind for x, kind in zip(tensors, self.shapes, strict=True))
 
 
 class Call:
@@ -300,12 +295,13 @@ class Call:
 
     def _compile(self, gs: list[Any]) -> tuple[list[int], list[int], Any]:
         plan = self.plan
-        capture: Any = plan.again(self.leaves, PullCapture)
-        capture.wanted = [plan.origin[i] for i in plan.edges]
-        examples = [slot.array for slot in capture.slots]
-        if plan.guards.broken() is not None or len(examples) != plan.count:
-            raise TraceError("what a compiled function reads has changed between its call and backward()")
-        program = plan.backend.compiler.trace(capture.run, capture.capacity, [*examples, *gs])  # type: ignore[union-attr]
+        with LOCK:
+            capture: Any = plan.again(self.leaves, PullCapture)
+            capture.wanted = [plan.origin[i] for i in plan.edges]
+            examples = [slot.array for slot in capture.slots]
+            if plan.guards.broken() is not None or len(examples) != plan.count:
+                raise TraceError("what a compiled function reads has changed between its call and backward()")
+            program = plan.backend.compiler.trace(capture.run, capture.capacity, [*examples, *gs])  # type: ignore[union-attr]
         used = [i for i in range(plan.count) if program.used[i]]
         program.used[plan.count :] = [True] * len(gs)
         return used, list(capture.tape.used), program.compile(bool(capture.tape.used), [])
@@ -351,6 +347,16 @@ class Build:
             if made.leaf:
                 x.requires_grad = True
         return x
+
+
+def _kind(array: Any, backend: Backend) -> tuple[Any, ...]:
+    """What of an array a program is compiled for."""
+    return tuple(array.shape), array.dtype, backend.device(array)
+
+
+def _is_plain(template: Any) -> bool:
+    """True for a gradient that is gone, or a tensor that the function made and that has no history."""
+    return template is None or (type(template) is Made and template.node is None)
 
 
 def _needs(x: Tensor) -> int:

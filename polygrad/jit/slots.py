@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.tensor import Leaf
 from polygrad.jit.environment import Place
+from polygrad.jit.nest import flatten
 
-__all__ = ["Argument", "At", "Current", "Fixed", "GradientOf", "RawArgument", "RawAt", "Slot", "leaf_of"]
+__all__ = [
+    "Argument",
+    "At",
+    "Current",
+    "Fixed",
+    "LOCK",
+    "GradientOf",
+    "RawArgument",
+    "RawAt",
+    "Slot",
+    "Within",
+    "leaf_of",
+]
+
+
+# Boxes hold stand-ins while a function is captured: nobody may gather their values then. Reentrant, since code that runs in a
+# capture may call what gathers.
+LOCK = threading.RLock()
 
 
 def leaf_of(x: Tensor) -> Leaf | None:
@@ -71,6 +90,20 @@ class At:
         """The tensor in a call with these arguments, or None."""
         found = self.place.get()
         return found if isinstance(found, Tensor) else None
+
+
+class Within:
+    """A tensor or a number in the container at a place, because the function puts a new container there."""
+
+    __slots__ = ("place", "form", "index")
+
+    def __init__(self, place: Place, form: Any, index: int):
+        self.place, self.form, self.index = place, form, index
+
+    def get(self, leaves: list[Any] = []) -> Any:  # noqa: B006
+        """The tensor (or number) in a call with these arguments, or None."""
+        found: list[Any] = []
+        return found[self.index] if flatten(self.place.get(), found) == self.form else None
 
 
 class RawAt:
