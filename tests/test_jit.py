@@ -1,9 +1,9 @@
-"""Compiled functions: results as in eager code, programs made once, and every failure told and undone."""
+"""Compiled functions: results as in eager code, programs made once, boxes shared safely."""
 
 import dataclasses
 import gc
 import math
-import types
+import threading
 import weakref
 from typing import NamedTuple
 
@@ -11,30 +11,11 @@ import numpy as np
 import pytest
 
 import polygrad as pg
+from jitting import close, network, values
 from polygrad.jit import TraceError
-
-
-def values(*tensors):
-    """Host arrays of tensors."""
-    return [np.asarray(t.detach().numpy()) for t in tensors]
-
-
-def close(a, b, tolerance=1e-12):
-    """Assert that nests of arrays agree."""
-    for x, y in zip(a, b, strict=True):
-        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
-
+from polygrad.jit.numbers import Tape
 
 # ------------------------------------------------------------------------------------------------------- whole steps
-
-
-def network():
-    """A small network with everything that has state, and its optimizer."""
-    pg.manual_seed(3)
-    model = pg.nn.Sequential(
-        pg.nn.Linear(6, 12), pg.nn.BatchNorm1d(12), pg.nn.ReLU(), pg.nn.Dropout(0.4), pg.nn.Linear(12, 4)
-    )
-    return model, pg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3)
 
 
 def train(compile, steps):
@@ -332,164 +313,6 @@ def test_calls_under_another_mode(compiled):
     assert step.stats().traces == 2
 
 
-# --------------------------------------------------------------------------------- what is read and written from outside
-
-scale = 2.0
-
-
-def test_a_captured_number_that_changes_is_seen(compiled):
-    global scale
-    settings = types.SimpleNamespace(shift=1, flag=True)
-    local = 0.5
-
-    def step(x):
-        y = x * scale * local + settings.shift
-        return y if settings.flag else -y
-
-    run = pg.jit(step)
-    x = pg.tensor([1.0])
-    assert run(x).item() == 2
-    local = 1.0
-    assert run(x).item() == 3
-    scale = 4.0
-    assert run(x).item() == 5
-    settings.shift = 2
-    assert run(x).item() == 6
-    settings.flag = False
-    assert run(x).item() == -6
-    traces = run.stats().traces
-    for i in range(5):  # by now the numbers are known to vary
-        scale, local, settings.shift = 1.0 + i, 0.1 * i, i
-        assert run(x).item() == pytest.approx(-(scale * local + i))
-    assert run.stats().traces == traces
-    scale = 2.0
-
-
-def test_a_number_that_the_function_changes_goes_on(compiled):
-    state = {"step": 0}
-
-    def step(x):
-        state["step"] += 1
-        return x / (1 - 0.9 ** state["step"])
-
-    run = pg.jit(step)
-    for i in range(1, 6):
-        assert run(pg.tensor([1.0])).item() == pytest.approx(1 / (1 - 0.9**i))
-        assert state["step"] == i
-        assert type(state["step"]) is int
-    assert run.stats().compilations == 1
-
-
-def test_state_that_is_made_in_the_first_call(compiled):
-    state = {}
-
-    def step(x):
-        if "mean" not in state:
-            state["mean"] = pg.zeros_like(x)
-            state["parts"] = {"n": 0, "list": [x * 2]}
-        state["mean"] = 0.5 * state["mean"] + x
-        return state["mean"]
-
-    run = pg.jit(step)
-    found = [run(pg.tensor([1.0])).item() for _ in range(5)]
-    assert found == [1, 1.5, 1.75, 1.875, 1.9375]
-    assert state["mean"].item() == found[-1]
-    assert state["parts"]["list"][0].item() == 2
-    assert run.stats().compilations == 2
-
-
-def test_items_of_a_list_are_replaced(compiled):
-    cache = [pg.zeros(2), pg.ones(2)]
-
-    def step(x):
-        cache[0] = cache[0] + x
-        cache[1].add_(x)
-        return cache[0] * cache[1]
-
-    run = pg.jit(step)
-    for _ in range(3):
-        last = run(pg.ones(2))
-    assert (cache[0].tolist(), cache[1].tolist(), last.tolist()) == ([3, 3], [4, 4], [12, 12])
-    assert run.stats().compilations == 1
-
-
-def test_a_tensor_that_is_replaced_outside_is_seen(compiled):
-    holder = types.SimpleNamespace(w=pg.tensor([1.0]))
-    run = pg.jit(lambda x: x * holder.w)
-    assert run(pg.tensor([2.0])).item() == 2
-    holder.w = pg.tensor([5.0])
-    assert run(pg.tensor([2.0])).item() == 10
-    holder.w.data = pg.tensor([1.0, 2.0])
-    assert run(pg.tensor([2.0])).tolist() == [2, 4]
-    holder.w.requires_grad_()
-    assert run(pg.tensor([2.0])).requires_grad
-
-
-def test_a_frozen_parameter_is_seen(compiled):
-    model = pg.nn.Linear(2, 1)
-
-    @pg.jit
-    def step(x):
-        model.zero_grad()
-        model(x).sum().backward()
-
-    x = pg.ones((1, 2))
-    step(x)
-    assert model.weight.grad is not None
-    model.weight.requires_grad_(False)
-    model.weight.grad = None
-    step(x)
-    assert model.weight.grad is None
-    assert model.bias.grad is not None
-
-
-def test_an_array_that_the_user_writes_into_is_read_again(compiled):
-    table = np.array([1.0, 2.0])
-    run = pg.jit(lambda x: x * table)
-    assert run(pg.ones(2, dtype=pg.float64)).tolist() == [1, 2]
-    table[:] = [3.0, 4.0]
-    assert run(pg.ones(2, dtype=pg.float64)).tolist() == [3, 4]
-
-
-def test_a_sum_can_be_kept_in_an_argument(compiled):
-    @pg.jit
-    def add(total, x):
-        total += x
-
-    total = pg.zeros(2)
-    for _ in range(3):
-        add(total, pg.ones(2))
-    assert total.tolist() == [3, 3]
-
-
-def test_modules_and_optimizers_made_inside(compiled):
-    def step(x):
-        pg.manual_seed(1)
-        model = pg.nn.Linear(2, 1)
-        optimizer = pg.optim.SGD(model.parameters(), lr=0.1)
-        model(x).sum().backward()
-        optimizer.step()
-        return model(x)
-
-    x = pg.ones((1, 2))
-    expected = step(x)
-    close(values(expected), values(pg.jit(step)(x)), 1e-6)
-
-    def leak(x):
-        return pg.nn.Linear(2, 1)
-
-    with pytest.raises(TraceError, match="made inside"):
-        pg.jit(leak)(x)
-
-
-def test_a_compiled_function_inside_another(compiled):
-    inner = pg.jit(lambda x: x * 2)
-    outer = pg.jit(lambda x: inner(x) + inner(x + 1))
-    assert outer(pg.tensor([1.0])).item() == 6
-    assert outer(pg.tensor([2.0])).item() == 10
-    assert outer.stats() == (1, 1, 1, 0)
-
-
 # -------------------------------------------------------------------------------------------------------- donation
 
 
@@ -618,3 +441,105 @@ def test_a_history_from_outside(compiled):
     with pytest.raises(TraceError, match="recorded outside"):
         pg.jit(through)(h)
     assert w.grad is None
+
+
+# ------------------------------------------------------------------------------------------------------- looking inside
+
+
+def test_programs_can_be_looked_at(compiled):
+    w = pg.zeros(3)
+
+    @pg.jit
+    def step(x):
+        w.add_(x)
+        return pg.tanh(w)
+
+    x = pg.ones(3)
+    assert "tanh" in str(step.jaxpr(x))
+    assert "HloModule" in step.hlo(x)
+    assert step.cost_analysis(x)["flops"] > 0
+    assert w.tolist() == [0, 0, 0]
+    assert step.stats() == (0, 0, 0, 0)
+
+
+def test_there_is_nothing_to_look_at_without_a_compiler():
+    with pg.use_backend("numpy"), pytest.raises(TraceError, match="no compiler"):
+        pg.jit(lambda x: x).jaxpr(pg.ones(1))
+
+
+# ------------------------------------------------------------------------------------------------------------ threads
+
+
+def test_threads_call_and_trace_at_once(compiled):
+    model, _ = network()
+    model.eval()
+    run = pg.jit(model)
+    rng = np.random.default_rng(0)
+    inputs = [pg.tensor(rng.normal(size=(n, 6)).astype("f4")) for n in (1, 2, 3, 4)]
+    with pg.no_grad():
+        expected = [values(model(x))[0] for x in inputs]
+    wrong = []
+
+    def work(k):
+        with pg.use_backend(compiled), pg.no_grad():
+            for i in range(12):
+                j = (i + k) % 4
+                if not np.allclose(values(run(inputs[j]))[0], expected[j], atol=1e-6):
+                    wrong.append((k, i))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == []
+    assert run.stats().traces == 4
+
+
+def test_threads_count_together(compiled):
+    total = pg.zeros(())
+
+    @pg.jit
+    def add(x):
+        total.add_(x)
+
+    def work():
+        with pg.use_backend(compiled):
+            for _ in range(25):
+                add(pg.ones(()))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert total.item() == 100
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def test_arithmetic_is_replayed_to_the_last_bit():
+    tape = Tape()
+    lr, step = tape.input(0.1), tape.input(3)
+    found = [
+        1 - 0.9**step,
+        lr * (2 - lr) / step,
+        -lr,
+        abs(step - 5),
+        round(lr, 1),
+        step // 2 + step % 2,
+        lr ** (1 / step),
+        +lr,
+    ]
+    assert lr < 1 and step > 2 and not lr == 1
+    for given in ([0.1, 3], [0.25, 7], [1e-300, 4]):
+        values = tape.replay(given)
+        a, n = given
+        expected = [1 - 0.9**n, a * (2 - a) / n, -a, abs(n - 5), round(a, 1), n // 2 + n % 2, a ** (1 / n), +a]
+        assert [values[x.index] for x in found] == expected
+    assert tape.replay([0.1, 2]) is None
+    assert tape.replay([1.5, 3]) is None
+    assert tape.replay([1, 3]) is None
+    assert math.sqrt(step) == math.sqrt(3)
+    assert tape.replay([0.1, 4]) is None
