@@ -1,7 +1,7 @@
 """Train a small convolutional network on real handwritten digits, and draw what it learned.
 
     python examples/digits.py                                  # NumPy
-    POLYGRAD_BACKEND=jax python examples/digits.py --epochs 5
+    POLYGRAD_BACKEND=jax python examples/digits.py --jit       # each step is one compiled program
 
 The 1,797 digits of 8x8 pixels come with scikit-learn; a fifth of them is kept for the test.
 """
@@ -74,6 +74,15 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
     model = network().to(images.dtype)
     optimizer = pg.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=1e-4)
     criterion = nn.CrossEntropyLoss()
+
+    def step(images: pg.Tensor, labels: pg.Tensor) -> pg.Tensor:
+        optimizer.zero_grad()
+        loss = criterion(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = pg.jit(step) if args.jit else step
     per_epoch = max(1, len(labels) // args.batch)
     total = args.steps or args.epochs * per_epoch
     losses: list[float] = []
@@ -86,11 +95,7 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, list[float]]:
                     break
                 batch = order[i * args.batch : (i + 1) * args.batch]
                 optimizer.param_groups[0]["lr"] = args.lr * (1 - len(losses) / total)
-                optimizer.zero_grad()
-                loss = criterion(model(images[batch]), labels[batch])
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
+                losses.append(run(images[batch], labels[batch]).item())
                 bar.update()
                 bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
     seconds = time.perf_counter() - start
@@ -151,6 +156,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.05, help="learning rate of the first step (default 0.05)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default 0)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--jit", action="store_true", help="compile the step, where the backend has a compiler")
     parser.add_argument("--output", default="digits.png", help="where the picture goes (default digits.png)")
     args = parser.parse_args()
     if not Path(args.output).resolve().parent.is_dir():

@@ -45,9 +45,9 @@ def test_the_tutorial_prints_the_same_everywhere(backend, capsys):
     assert capsys.readouterr().out == TUTORIAL
 
 
-def losses_of_twenty_steps(backend):
+def losses_of_twenty_steps(backend, jit=False):
     with pg.use_backend(backend):
-        options = Namespace(dtype="float64", seed=3, lr=0.05, batch=32, steps=20, epochs=1)
+        options = Namespace(dtype="float64", seed=3, lr=0.05, batch=32, steps=20, epochs=1, jit=jit)
         return np.array(example("digits")["train"](options)[1])
 
 
@@ -60,6 +60,10 @@ def test_one_seed_gives_the_same_loss_curve_on_every_backend(backend, losses_on_
     losses = losses_on_numpy if backend.name == "numpy" else losses_of_twenty_steps(backend.name)
     assert len(losses) == 20 and losses[0] > 2 and losses[-5:].mean() < 0.7 * losses[0]
     assert np.abs(losses - losses_on_numpy).max() < 1e-9
+
+
+def test_compiled_steps_give_the_same_loss_curve(compiled, losses_on_numpy):
+    assert np.abs(losses_of_twenty_steps(compiled.name, jit=True) - losses_on_numpy).max() < 1e-9
 
 
 def test_digits_are_learned(tmp_path, monkeypatch, capsys):
