@@ -17,22 +17,7 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 
 
 class _Conv(Module):
-    """Convolution (cross-correlation) over the last axes of (N, C, *) or (C, *).
-
-    The weight (out_channels, in_channels / groups, *kernel_size) and the bias start uniform in [-1, 1) / sqrt(fan_in).
-
-    Args:
-        in_channels, out_channels: sizes of the channel axis; both divisible by `groups`.
-        kernel_size, stride, dilation: an int, or one for each axis.
-        padding: an int, one for each axis, "valid" (none) or "same" (keeps the size, for stride 1).
-        groups: how many separate convolutions the channels are split into.
-        bias: add one.
-        padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device, dtype: of the parameters.
-
-    Raises:
-        ValueError: channels that `groups` does not divide, unknown padding.
-    """
+    """What the convolutions over `axes` axes share."""
 
     axes: int
     weight: Parameter
@@ -127,15 +112,33 @@ class _Conv(Module):
 
 
 class Conv1d(_Conv):
-    __doc__ = (_Conv.__doc__ or "").replace("the last axes", "the last axis")
+    """Convolution over the last axis of (N, C, L) or (C, L); arguments and errors as of `Conv2d`."""
+
     axes = 1
 
 
 class Conv2d(_Conv):
-    __doc__ = (_Conv.__doc__ or "").replace("the last axes", "the last two axes")
+    """Convolution (cross-correlation) over the last two axes of (N, C, H, W) or (C, H, W).
+
+    The weight (out_channels, in_channels / groups, *kernel_size) and the bias start uniform in [-1, 1) / sqrt(fan_in).
+
+    Args:
+        in_channels, out_channels: sizes of the channel axis; both divisible by `groups`.
+        kernel_size, stride, dilation: an int, or one for each axis.
+        padding: an int, one for each axis, "valid" (none) or "same" (keeps the size, for stride 1).
+        groups: how many separate convolutions the channels are split into.
+        bias: add one.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device, dtype: of the parameters.
+
+    Raises:
+        ValueError: channels that `groups` does not divide, unknown padding.
+    """
+
     axes = 2
 
 
 class Conv3d(_Conv):
-    __doc__ = (_Conv.__doc__ or "").replace("the last axes", "the last three axes")
+    """Convolution over the last three axes of (N, C, D, H, W) or (C, D, H, W); arguments and errors as of `Conv2d`."""
+
     axes = 3

@@ -11,11 +11,10 @@ import warnings
 
 from polygrad.autograd.modes import no_grad
 from polygrad.core import Tensor
-from polygrad.ops.creation import eye
 from polygrad.ops.elementwise import greater, logical_and, logical_or, square
 from polygrad.ops.indexing import where
 from polygrad.ops.reductions import any as any_of
-from polygrad.random import Generator, exponential
+from polygrad.random import Generator
 
 __all__ = [
     "calculate_gain",
@@ -137,8 +136,8 @@ def _uniform_within(
     drawn = x.detach().uniform_(a, b, generator=generator)
     least = ((max(a, min(mean, b)) - mean) / std) ** 2
     excess = (square((drawn - mean) / std) - least) * 0.5
-    with_density = exponential(1.0, x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return drawn, greater(excess, with_density.to(x._backend))
+    draw = x._backend.tensors.exponential
+    return drawn, greater(excess, draw(1.0, x.shape, generator=generator, dtype=x.dtype, device=x.device))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -162,7 +161,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
-        return tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype).to(tensor._backend, device=tensor.device))
+        return tensor.copy_(tensor._backend.tensors.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -16,19 +16,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class _BatchNorm(Module):
-    """Normalises each channel of {shapes} over all other axes (Ioffe and Szegedy, 2015).
-
-    In training, by the moments of the batch, which also change the running ones; in evaluation, by the running ones.
-
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: the share of the batch in the running moments; None for the mean of all batches.
-        affine: multiply by a weight (ones at first) and add a bias (zeros at first).
-        track_running_stats: keep running moments; without, those of the batch are always used.
-        device, dtype: of the parameters and moments.
-        bias: have the bias of `affine`.
-    """
+    """What the batch normalisations of inputs of `ranks` axes share."""
 
     ranks: tuple[int, ...]
     weight: Parameter | None
@@ -105,20 +93,31 @@ class _BatchNorm(Module):
         )
 
 
-def _described(shapes: str) -> str:
-    return (_BatchNorm.__doc__ or "").replace("{shapes}", shapes)
-
-
 class BatchNorm1d(_BatchNorm):
-    __doc__ = _described("(N, C) or (N, C, L)")
+    """Normalises each channel of (N, C) or (N, C, L) over all other axes; arguments as of `BatchNorm2d`."""
+
     ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = _described("(N, C, H, W)")
+    """Normalises each channel of (N, C, H, W) over all other axes (Ioffe and Szegedy, 2015).
+
+    In training, by the moments of the batch, which also change the running ones; in evaluation, by the running ones.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: the share of the batch in the running moments; None for the mean of all batches.
+        affine: multiply by a weight (ones at first) and add a bias (zeros at first).
+        track_running_stats: keep running moments; without, those of the batch are always used.
+        device, dtype: of the parameters and moments.
+        bias: have the bias of `affine`.
+    """
+
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    __doc__ = _described("(N, C, D, H, W)")
+    """Normalises each channel of (N, C, D, H, W) over all other axes; arguments as of `BatchNorm2d`."""
+
     ranks = (5,)

@@ -22,14 +22,7 @@ __all__ = [
 
 
 class _MaxPool(Module):
-    """The largest element of each window over the last axes of (N, C, *) or (C, *).
-
-    Args:
-        kernel_size, padding, dilation: an int, or one for each axis; padding never wins.
-        stride: the kernel size by default.
-        return_indices: give each element's flat position in its plane too.
-        ceil_mode: let a last window stick out.
-    """
+    """What the maximum poolings over `axes` axes share."""
 
     axes: int
 
@@ -61,17 +54,27 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last axis")
+    """The largest element of each window over the last axis of (N, C, L) or (C, L); arguments as of `MaxPool2d`."""
+
     axes = 1
 
 
 class MaxPool2d(_MaxPool):
-    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last two axes")
+    """The largest element of each window over the last two axes of (N, C, H, W) or (C, H, W).
+
+    Args:
+        kernel_size, padding, dilation: an int, or one for each axis; padding never wins.
+        stride: the kernel size by default.
+        return_indices: give each element's flat position in its plane too.
+        ceil_mode: let a last window stick out.
+    """
+
     axes = 2
 
 
 class MaxPool3d(_MaxPool):
-    __doc__ = (_MaxPool.__doc__ or "").replace("the last axes", "the last three axes")
+    """The largest element of each window over the last three axes of (N, C, D, H, W) or (C, D, H, W); arguments as of `MaxPool2d`."""
+
     axes = 3
 
 
@@ -107,15 +110,7 @@ class AvgPool1d(Module):
 
 
 class _AvgPool(Module):
-    """The mean of each window over the last axes of (N, C, *) or (C, *).
-
-    Args:
-        kernel_size, padding: an int, or one for each axis.
-        stride: the kernel size by default.
-        ceil_mode: let a last window stick out; what sticks out is not counted.
-        count_include_pad: count the zeros of the padding.
-        divisor_override: divide each sum by this.
-    """
+    """What the mean poolings over `axes` axes share."""
 
     axes: int
 
@@ -150,21 +145,27 @@ class _AvgPool(Module):
 
 
 class AvgPool2d(_AvgPool):
-    __doc__ = (_AvgPool.__doc__ or "").replace("the last axes", "the last two axes")
+    """The mean of each window over the last two axes of (N, C, H, W) or (C, H, W).
+
+    Args:
+        kernel_size, padding: an int, or one for each axis.
+        stride: the kernel size by default.
+        ceil_mode: let a last window stick out; what sticks out is not counted.
+        count_include_pad: count the zeros of the padding.
+        divisor_override: divide each sum by this.
+    """
+
     axes = 2
 
 
 class AvgPool3d(_AvgPool):
-    __doc__ = (_AvgPool.__doc__ or "").replace("the last axes", "the last three axes")
+    """The mean of each window over the last three axes of (N, C, D, H, W) or (C, D, H, W); arguments as of `AvgPool2d`."""
+
     axes = 3
 
 
 class _AdaptiveAvgPool(Module):
-    """The mean of each of `output_size` bins along each of the last axes of (N, C, *) or (C, *).
-
-    Args:
-        output_size: an int, or one for each axis; None keeps a size.
-    """
+    """What the adaptive mean poolings over `axes` axes share."""
 
     axes: int
 
@@ -181,15 +182,22 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("each of the last axes", "the last axis")
+    """The mean of each of `output_size` bins along the last axis; arguments as of `AdaptiveAvgPool2d`."""
+
     axes = 1
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("the last axes", "the last two axes")
+    """The mean of each of `output_size` bins along each of the last two axes of (N, C, H, W) or (C, H, W).
+
+    Args:
+        output_size: an int, or one for each axis; None keeps a size.
+    """
+
     axes = 2
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    __doc__ = (_AdaptiveAvgPool.__doc__ or "").replace("the last axes", "the last three axes")
+    """The mean of each of `output_size` bins along the last three axes; arguments as of `AdaptiveAvgPool2d`."""
+
     axes = 3

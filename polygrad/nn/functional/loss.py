@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 
-from polygrad.core import Tensor
+from polygrad.core import Tensor, as_dtype
 from polygrad.core.tensor import has_values
 from polygrad.ops.composite import log_softmax
 from polygrad.ops.elementwise import abs as absolute
-from polygrad.ops.elementwise import logical_and, logical_or, square
+from polygrad.ops.elementwise import square
 from polygrad.ops.indexing import take, where
-from polygrad.ops.layers import hot, softmax_cross_entropy
+from polygrad.ops.layers import hot, outside_classes, softmax_cross_entropy
 from polygrad.ops.reductions import any as any_of
 from polygrad.ops.reductions import count_nonzero
 from polygrad.ops.reductions import sum as sum_of
 from polygrad.ops.shapes import broadcast_to
 
 __all__ = ["cross_entropy", "l1_loss", "mse_loss", "nll_loss"]
+
+INT64 = as_dtype("int64")
 
 
 def reduction_name(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -60,10 +62,12 @@ def _labels(target: Tensor, classes: int, ignore_index: int) -> Tensor:
     """The target as int64. Raises TypeError unless it has integers, IndexError for one that is no class (in eager code)."""
     if target.dtype.category not in ("integer", "unsigned"):
         raise TypeError(f"expected a target of integers, one class for each sample, but got {target.dtype}")
-    target = target.detach().long()
+    target = target.detach()
+    if target.dtype is not INT64:
+        target = target.long()
     if not has_values():
         return target
-    outside = logical_and(target != ignore_index, logical_or(target < 0, target >= classes))
+    outside = outside_classes(target, classes=classes, ignore_index=ignore_index)
     if any_of(outside):
         raise IndexError(f"Target {target[outside][0].item()} is out of bounds.")
     return target
