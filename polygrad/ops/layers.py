@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from polygrad.core import bools, case, general, ints, linear
+from polygrad.core import bools, case, discrete, general, ints, linear
 from polygrad.ops.reductions import axes_of, count_of, restore
 
 
@@ -147,6 +147,117 @@ def normalize(xp, arrays, /, *, axis, eps):
     return y, mean, var
 
 
+# ------------------------------------------------------------------------------------------------------------ attention
+
+
+def _scores(xp, arrays, scale, causal):
+    """query @ key^T * scale + mask, with -inf above the diagonal if `causal`."""
+    query, key = arrays[0], arrays[1]
+    scores = xp.matmul(query * scale, xp.matrix_transpose(key))
+    if len(arrays) > 3:
+        scores = scores + arrays[3]
+    if causal:
+        rows, columns = scores.shape[-2:]
+        row = xp.expand_dims(xp.arange(rows, device=xp.device(scores)), axis=1)
+        scores = xp.where(row >= xp.arange(columns, device=xp.device(scores)), scores, -math.inf)
+    return scores
+
+
+def _attention_pull(xp, g, arrays, y0, y1, scale, causal):
+    """The cotangents of all operands at once; they share the weights, which are computed again (Dao et al., 2022)."""
+    query, key, value = arrays[:3]
+    weights = xp.exp(_scores(xp, arrays, scale, causal) - xp.expand_dims(y1, axis=-1))
+    inner = xp.sum_product(g[0], y0, axis=-1, keepdims=True) - xp.expand_dims(g[1], axis=-1)
+    d = weights * (xp.matmul(g[0], xp.matrix_transpose(value)) - inner)
+    found = [
+        xp.matmul(d, key) * scale,
+        xp.matmul(xp.matrix_transpose(d), query) * scale,
+        xp.matmul(xp.matrix_transpose(weights), g[0]),
+        d,
+    ]
+    return found[: len(arrays)]
+
+
+def _attention_push(xp, t, arrays, y0, y1, scale, causal):
+    query, key, value = arrays[:3]
+    weights = xp.exp(_scores(xp, arrays, scale, causal) - xp.expand_dims(y1, axis=-1))
+    slope = xp.matmul(t[0], xp.matrix_transpose(key)) + xp.matmul(query, xp.matrix_transpose(t[1]))
+    slope = slope * scale
+    if len(arrays) > 3:
+        slope = slope + t[3]
+    slope = weights * slope
+    mean = xp.sum(slope, axis=-1, keepdims=True)
+    t_y = xp.matmul(slope, value) - mean * y0 + xp.matmul(weights, t[2])
+    return t_y, xp.squeeze(mean, axis=-1)
+
+
+@general(
+    arrays=(_attention_pull, _attention_push),
+    dtypes="real floating",
+    node="ScaledDotProductAttention",
+    cases=[
+        case((2, 3, 4), (2, 5, 4), (2, 5, 3), scale=0.5, causal=False),
+        case((2, 4, 3), (2, 4, 3), (2, 4, 3), scale=1.5, causal=True),
+        case((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4), (3, 5), scale=0.5, causal=False),
+    ],
+)
+def attention(xp, arrays, /, *, scale, causal):
+    """(y, lse): y = softmax(query @ key^T * scale + mask) @ value, and the logarithm of the softmax's sums.
+
+    `arrays` is [query (*, L, E), key (*, S, E), value (*, S, V)] and maybe a mask that is added to the scores (*, L, S);
+    y is (*, L, V), lse is (*, L). With `causal`, row i sees the columns 0 ... i. A row that sees nothing gives zeros (and an
+    lse of inf). Vaswani et al., "Attention is all you need" (2017).
+    """
+    scores = _scores(xp, arrays, scale, causal)
+    top = xp.max(scores, axis=-1, keepdims=True)
+    top = xp.where(top == -math.inf, 0.0, top)
+    e = xp.exp(scores - top)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    empty = total == 0
+    y = xp.matmul(e, arrays[2]) / xp.where(empty, 1.0, total)
+    return y, xp.squeeze(xp.where(empty, math.inf, xp.log(xp.where(empty, 1.0, total)) + top), axis=-1)
+
+
+# ------------------------------------------------------------------------------------------------------------ embedding
+
+
+def _but(xp, rows, indices, padding_idx):
+    """Rows, with zeros where the index is the padding's."""
+    if padding_idx is None:
+        return rows
+    return xp.where(xp.expand_dims(indices == padding_idx, axis=-1), 0, rows)
+
+
+@general(
+    weight=(
+        lambda xp, g, indices, weight_shape, padding_idx: xp.embedding_sum(
+            _but(xp, g, indices, padding_idx), indices, rows=weight_shape[0]
+        ),
+        lambda xp, t, indices, padding_idx: _but(xp, xp.embedding(t, indices), indices, padding_idx),
+    ),
+    node="Embedding",
+    cases=[((5, 3), ints((4,), 0, 5)), ((5, 3), ints((2, 4), 0, 5))],
+)
+def embedding(xp, weight, indices, /, *, padding_idx=None):
+    """The rows of a matrix (rows, D) that integers (*) name: (*, D). The row `padding_idx` has no gradient."""
+    flat = xp.reshape(indices, (math.prod(indices.shape),))
+    return xp.reshape(xp.take(weight, flat, axis=0), (*indices.shape, weight.shape[1]))
+
+
+@linear(
+    g=lambda xp, g, indices: xp.embedding(g, indices),
+    node="EmbeddingDenseBackward",
+    dtypes="floating",
+    cases=[case((4, 3), ints((4,), 0, 5), rows=5), case((2, 4, 3), ints((2, 4), 0, 5), rows=5)],
+)
+def embedding_sum(xp, g, indices, /, *, rows):
+    """The transpose of `embedding`: zeros (rows, D) with the rows of g (*, D) added where the integers (*) say."""
+    columns = g.shape[-1]
+    total = xp.zeros((rows, columns), dtype=g.dtype, device=xp.device(g))
+    places = xp.reshape(indices, (math.prod(indices.shape),))
+    return xp.at_add(total, xp.reshape(g, (places.shape[0], columns)), key=(places,))
+
+
 # -------------------------------------------------------------------------------------------------------- cross-entropy
 
 
@@ -195,6 +306,12 @@ def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index):
     safe = xp.expand_dims(xp.where(ignored, xp.zeros_like(target), target), axis=axis)
     losses = xp.squeeze(lse - xp.take_along_axis(z, safe, axis=axis), axis=axis)
     return xp.where(ignored, xp.zeros_like(losses), losses), xp.squeeze(lse + top, axis=axis)
+
+
+@discrete(dtypes="integer", cases=[case(ints((5,), -2, 4), classes=3, ignore_index=-1)])
+def outside_classes(xp, target, /, *, classes, ignore_index):
+    """True where a target is neither `ignore_index` nor one of the classes 0 ... classes - 1."""
+    return (target != ignore_index) & ((target < 0) | (target >= classes))
 
 
 # -------------------------------------------------------------------------------------------------------------- dropout
