@@ -33,6 +33,11 @@ def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, include_i
     return xp.cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial)
 
 
+def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
+    """Where each element of x2 belongs in x1, in the data type that all other indices have."""
+    return xp.searchsorted(x1, x2, side=side, sorter=sorter).astype(xp.int64)
+
+
 def getitem(x: Any, /, *, key: Any) -> Any:
     """x[key], negative steps included."""
     return x[key]
@@ -60,6 +65,7 @@ backend = Backend(
     at_add=at_add,
     getitem=getitem,
     cumulative_prod=cumulative_prod,
+    searchsorted=searchsorted,
     conv=windows.conv,
     conv_input=windows.conv_input,
     conv_weight=windows.conv_weight,

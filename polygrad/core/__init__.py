@@ -9,7 +9,7 @@ from polygrad.core.backend import (
     set_backend,
     use_backend,
 )
-from polygrad.core.cases import bools, case, hermitian, ints, separated
+from polygrad.core.cases import ascending, bools, case, hermitian, ints, separated
 from polygrad.core.dtype import DType, as_dtype, get_default_dtype, set_default_dtype
 from polygrad.core.inplace import inplace, overwrite
 from polygrad.core.op import (
@@ -34,6 +34,7 @@ __all__ = [
     "as_dtype",
     "available_backends",
     "backend_of",
+    "ascending",
     "bools",
     "case",
     "composite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Case", "bools", "case", "hermitian", "ints", "separated"]
+__all__ = ["Case", "ascending", "bools", "case", "hermitian", "ints", "separated"]
 
 
 class ints:
@@ -53,11 +53,19 @@ class hermitian(separated):
         return 0.5 * (a + xp.matrix_transpose(xp.conj(a)))
 
 
+class ascending(separated):
+    """Data for a case: an operand sorted along its last axis."""
+
+    def fill(self, xp: Any, values: Any) -> Any:
+        """Random numbers in [-1, 1) in order."""
+        return xp.sort(values, axis=-1) if self.shape else values
+
+
 class Case:
     """One example of an op.
 
     Attributes:
-        operands: per operand a shape, or `ints`, `bools`, `separated`, `hermitian`, a number, None.
+        operands: per operand a shape, or `ints`, `bools`, `separated`, `hermitian`, `ascending`, a number, None.
         params: parameters by name.
         invariant: `invariant(xp, y)` gives the part of the results that the op defines uniquely (a decomposition leaves
             signs, phases and rotations open); it is compared and differentiated in place of `y`. None for all of it.

@@ -7,6 +7,7 @@ from typing import Any
 
 from polygrad.core import (
     Tensor,
+    ascending,
     backend_of,
     bools,
     case,
@@ -134,7 +135,7 @@ def _placed(xp, t, x_shape, key):
 def at_add(xp, x, value, /, *, key):
     """A copy of x with x[key] += value, adding as often as the key names an element."""
     if _is_plain(key):
-        return _assign(xp, xp.asarray(x, copy=True), xp.getitem(x, key=key) + value, key)
+        return xp.at_set(x, xp.getitem(x, key=key) + value, key=key)
     return x + _scatter(xp, x, value, _as_tuple(key))
 
 
@@ -168,8 +169,12 @@ def _kept(xp, g, x_shape, key):
 )
 def at_set(xp, x, value, /, *, key):
     """A copy of x with x[key] = value; of values for one place the last stays, and it alone has a gradient."""
-    y = xp.asarray(x, copy=True)
-    return _assign(xp, y, value, key) if _is_plain(key) else _place(xp, y, value, _as_tuple(key))
+    if _is_plain(key):
+        try:
+            return _assign(xp, xp.asarray(x, copy=True), value, key)
+        except TypeError:  # the library's arrays are immutable
+            pass
+    return _place(xp, x, value, _as_tuple(key))
 
 
 def _with_new_axes(shape, full):
@@ -212,7 +217,8 @@ def _assign(xp, y, value, key):
 def _flat_places(xp, shape, key, like):
     """For each element that a key with arrays names, its place in the flattened array; and how many places there are."""
     n = math.prod(shape)
-    return n, _read(xp, xp.reshape(xp.arange(n, device=xp.device(like)), shape), key)
+    numbers = xp.reshape(xp.arange(n, device=xp.device(like)), shape)
+    return n, xp.getitem(numbers, key=key) if _is_plain(key) else _read(xp, numbers, key)
 
 
 def _read(xp, x, key):
@@ -317,7 +323,7 @@ def _scatter(xp, x, value, key):
 
 
 def _place(xp, y, value, key):
-    """y[key] = value for keys with integer arrays, by gathering (the last of equal places wins)."""
+    """y with y[key] = value for any key, by gathering (the last of equal places wins): nothing is written into."""
     n, places = _flat_places(xp, y.shape, key, y)
     value = xp.asarray(value, dtype=y.dtype, device=xp.device(y)) if not hasattr(value, "dtype") else value
     value = xp.reshape(xp.broadcast_to(value, places.shape), (-1,))
@@ -525,7 +531,7 @@ def nonzero(x, /):
     """The positions of the elements that are not zero, as a tuple of index arrays, one an axis."""
 
 
-@discrete(dtypes="real", cases=[((5,), (3,))])
+@discrete(dtypes="real", cases=[case(ascending((5,)), (3,)), case(ascending((5,)), (2, 3), side="right")])
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """Where each element of x2 would be put into the sorted x1 to keep it sorted."""
 

@@ -33,9 +33,23 @@ def logit(xp, x, eps=None):
     return xp.log_odds(x if eps is None else xp.clip(x, eps, 1 - eps))
 
 
+def _both(xp, x1, x2):
+    """Two operands of which one may be a number, as arrays of one data type."""
+    like = x1 if hasattr(x1, "dtype") else x2
+    place = {"dtype": like.dtype, "device": xp.device(like)}
+    return (x if hasattr(x, "dtype") else xp.asarray(x, **place) for x in (x1, x2))
+
+
 def _log_unless(xp, x1, x2):
     """log(x2), and 0 where x1 is 0 and the logarithm is infinite or undefined."""
+    x1, x2 = _both(xp, x1, x2)
     return xp.log(xp.where(xp.logical_and(x1 == 0, x2 <= 0), 1, x2))
+
+
+def _log1p_unless(xp, x1, x2):
+    """log(1 + x2), and 0 where x1 is 0 and the logarithm is infinite or undefined."""
+    x1, x2 = _both(xp, x1, x2)
+    return xp.log1p(xp.where(xp.logical_and(x1 == 0, x2 <= -1), 0, x2))
 
 
 @pointwise(
@@ -47,12 +61,13 @@ def _log_unless(xp, x1, x2):
 )
 def xlogy(xp, x1, x2, /):
     """x1 * log(x2), and 0 where x1 is 0 (unless x2 is NaN). The derivative in x1 at (0, 0) is 0."""
+    x1, x2 = _both(xp, x1, x2)
     zero = xp.logical_and(x1 == 0, xp.logical_not(xp.isnan(x2)))
     return xp.where(zero, 0, x1 * xp.log(xp.where(zero, 1, x2)))
 
 
 @pointwise(
-    x1=lambda xp, x1, x2: xp.log1p(xp.where(xp.logical_and(x1 == 0, x2 <= -1), 0, x2)),
+    x1=_log1p_unless,
     x2=lambda x1, x2: x1 / (1 + x2),
     dtypes="real floating",
     domain=(-0.7, 2.0),
@@ -61,6 +76,7 @@ def xlogy(xp, x1, x2, /):
 )
 def xlog1py(xp, x1, x2, /):
     """x1 * log(1 + x2), and 0 where x1 is 0 (unless x2 is NaN)."""
+    x1, x2 = _both(xp, x1, x2)
     zero = xp.logical_and(x1 == 0, xp.logical_not(xp.isnan(x2)))
     return xp.where(zero, 0, x1 * xp.log1p(xp.where(zero, 0, x2)))
 
