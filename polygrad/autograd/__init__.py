@@ -1,6 +1,9 @@
 """Gradients: PyTorch's `torch.autograd` over any backend."""
 
+from polygrad.autograd import graph
+from polygrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from polygrad.autograd.gradients import backward, grad
+from polygrad.autograd.hooks import register_multi_grad_hook
 from polygrad.autograd.modes import (
     enable_grad,
     inference_mode,
@@ -15,12 +18,17 @@ from polygrad.core.op import creation
 __all__ = [
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
+    "graph",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "register_multi_grad_hook",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from polygrad.core import Tensor, method, new_tensor
 from polygrad.core.engine import reverse
-from polygrad.core.tensor import Leaf, grad_of, using_mode
+from polygrad.core.tensor import Leaf, Pick, grad_of, using_mode
+from polygrad.core.watch import Walk, run_pre
 
-__all__ = ["backward", "grad"]
+__all__ = ["GradientEdge", "backward", "get_gradient_edge", "grad"]
+
+
+class GradientEdge(NamedTuple):
+    """Where a gradient flows into a graph: a node and which of its results. `grad` and `backward` take it in place of a Tensor."""
+
+    node: Any
+    output_nr: int
+    ownership_token: Any = None
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The edge by which the gradient of a tensor flows into its graph; the tensor itself need not be kept.
+
+    Raises:
+        RuntimeError: the tensor does not require grad.
+    """
+    target = tensor._node
+    if target is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    if type(target) is Pick:
+        return GradientEdge(target.edges[0], target.index, target)
+    return GradientEdge(target, 0)
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, Tensor) else [value]
+    """One tensor or several as a list; an edge as a tensor of its shape and dtype, without a value."""
+    many = isinstance(value, Sequence) and not isinstance(value, Tensor | GradientEdge)
+    return [_standin(v) if isinstance(v, GradientEdge) else v for v in (value if many else [value])]
+
+
+def _standin(edge: GradientEdge) -> Tensor:
+    target = edge.node if edge.ownership_token is None else edge.ownership_token
+    backend = target.backend
+    return new_tensor(backend.xp.empty(tuple(target.shape), dtype=target.dtype), backend, target)
 
 
 def _seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
@@ -95,29 +127,56 @@ def backward(
         for i, x in enumerate(listed):
             if x._node is None:
                 raise RuntimeError(f"inputs[{i}] does not require grad")
+            x.retain_grad()
         targets = [x._node for x in listed]
     retain = create_graph if retain_graph is None else retain_graph
     with using_mode(grad=create_graph):
         seeds = _seeds(outputs, grad_tensors if grad_variables is None else grad_variables, create_graph)
-        found = reverse(seeds, targets, retain=retain, record=create_graph)
-        totals = []
-        for node, g in found.items():
-            if type(node) is not Leaf:
-                if targets is not None:
-                    extra = node._extra()
-                    held = g if create_graph else new_tensor(g, node.backend)
-                    if extra.get("retained") is not held:
-                        extra["retained"] = held
-                continue
-            g = g if create_graph else new_tensor(g, node.backend)
-            held = grad_of(node)
-            totals.append((node, g if held is None else held + g))
-    for leaf, total in totals:
-        leaf.grad = total
-    for leaf, _ in totals:
+        walk = Walk(create_graph)
+        found = reverse(seeds, targets, retain=retain, record=create_graph, walk=walk)
+        gradients = [
+            (leaf, _last_word(leaf, g if create_graph else new_tensor(g, leaf.backend)))
+            for leaf, g in found.items()
+            if type(leaf) is Leaf
+        ]
+        # several threads may add to one leaf; whatever may fail comes before the first gradient is put in its place
+        with _accumulating:
+            totals = [(leaf, _total(leaf, g)) for leaf, g in gradients]
+            walk.finish()
+            for leaf, total in totals:
+                leaf.grad = total
+    for leaf, g in gradients:
         if leaf.extra:
-            for hook in list(leaf.extra.get("after", {}).values()):
-                hook()
+            _tell(leaf, leaf.extra, g)
+
+
+_accumulating = threading.RLock()
+
+
+def _last_word(leaf: Leaf, g: Tensor) -> Tensor:
+    """The gradient of a leaf after the pre-hooks of its AccumulateGrad, in the dtype that the user asked for."""
+    extra = leaf.extra
+    if extra is None:
+        return g
+    if extra.get("pre"):
+        g = run_pre(leaf, g, True)
+    wanted = extra.get("grad_dtype")
+    return g if wanted is None or wanted is g.dtype else g._backend.tensors.astype(g, wanted)
+
+
+def _total(leaf: Leaf, g: Tensor) -> Tensor:
+    held = grad_of(leaf)
+    return g if held is None else held + g
+
+
+def _tell(leaf: Leaf, extra: dict[str, Any], g: Tensor) -> None:
+    """Run what waits for the accumulation into one leaf."""
+    for hook in list(extra.get("post", {}).values()):
+        hook((), (g,))
+    owner = leaf.variable
+    if owner is not None:
+        for hook in list(extra.get("after", {}).values()):
+            hook(owner)
 
 
 @method

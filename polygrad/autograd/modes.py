@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any
 
@@ -19,7 +20,7 @@ __all__ = [
 
 
 class _GradMode(using_mode):
-    """A mode change that also decorates functions."""
+    """A mode change that also decorates functions, generators and coroutines, whose code then runs in the mode."""
 
     __slots__ = ()
 
@@ -31,7 +32,38 @@ class _GradMode(using_mode):
             with using_mode(**changes):
                 return function(*args, **kwargs)
 
-        return wrapped
+        @wraps(function)
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            return (yield from _in_mode(function(*args, **kwargs), changes))
+
+        @wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with using_mode(**changes):
+                return await function(*args, **kwargs)
+
+        if inspect.isgeneratorfunction(function):
+            return steps
+        return awaited if inspect.iscoroutinefunction(function) else wrapped
+
+
+def _in_mode(generator: Generator[Any, Any, Any], changes: dict[str, Any]) -> Generator[Any, Any, Any]:
+    """A generator whose own code runs in a mode, and the code between its steps does not."""
+    resume, value = generator.send, None
+    while True:
+        try:
+            with using_mode(**changes):
+                made = resume(value)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            value = yield made
+            resume = generator.send
+        except GeneratorExit:
+            with using_mode(**changes):
+                generator.close()
+            raise
+        except BaseException as error:
+            resume, value = generator.throw, error
 
 
 class no_grad(_GradMode):
@@ -79,12 +111,23 @@ class set_grad_enabled(_GradMode):
 
 
 class inference_mode(_GradMode):
-    """Record nothing, as in `no_grad`; `inference_mode(False)` changes nothing."""
+    """Record nothing, as in `no_grad`, and let what is made here refuse to be tracked later; a clone() of it does not refuse.
+
+    `inference_mode(False)` leaves an inference mode around it. Unlike PyTorch's, tensors made here may be kept for backward: no
+    value ever changes under a graph.
+    """
 
     __slots__ = ()
 
+    def __new__(cls, mode: Any = True) -> Any:
+        made = object.__new__(cls)
+        if isinstance(mode, bool):
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(mode)
+
     def __init__(self, mode: bool = True):
-        super().__init__(**({"grad": False, "inference": True} if mode else {}))
+        super().__init__(**({"grad": False, "inference": True} if mode else {"inference": False, "grad": True}))
 
 
 def is_grad_enabled() -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from polygrad.core.tensor import Leaf, Node, Pick, Tensor, new_tensor
+from polygrad.core.tensor import Leaf, Node, Pick, Tensor, current_mode, new_tensor
+from polygrad.core.watch import Unpacked, Walk, check_nan, run_post, run_pre, visit
 
 __all__ = ["collect", "forward", "fit", "reverse"]
 
@@ -19,9 +20,13 @@ _serial = attrgetter("serial")
 
 
 def collect(roots: Any, ends: Any = ()) -> list[Any]:
-    """Every Node and Pick that the roots were computed from, oldest first; `ends` and what is behind them is left out."""
+    """Every Node and Pick that the roots were computed from, oldest first; `ends` and what is behind them is left out.
+
+    So is everything older than all ends, which cannot lead to one.
+    """
     found: list[Any] = []
     seen: set[Any] = set(ends)
+    oldest = min((e.serial for e in ends), default=0)
     stack = [r for r in roots if type(r) is not Leaf]
     pop, push, add, keep = stack.pop, stack.append, seen.add, found.append
     while stack:
@@ -31,7 +36,7 @@ def collect(roots: Any, ends: Any = ()) -> list[Any]:
         add(n)
         keep(n)
         for e in n.edges:
-            if e is not None and type(e) is not Leaf:
+            if e is not None and type(e) is not Leaf and e.serial > oldest:
                 push(e)
     found.sort(key=_serial)
     return found
@@ -63,7 +68,7 @@ class Lifted:
     y: Any
     kept: Any
 
-    def __init__(self, n: Node):
+    def __init__(self, n: Node | Unpacked, node: Node):
         backend = n.backend
         self.params, self.shapes, self.shape, self.dtype = n.params, n.shapes, n.shape, n.dtype
         if n.op.variadic and n.kept:
@@ -71,13 +76,15 @@ class Lifted:
         else:
             self.kept = tuple([_lift(a, e, backend) for a, e in zip(n.kept, n.edges, strict=True)]) if n.kept else ()
         if isinstance(n.y, tuple | list):
-            picks = [
-                Pick(n, i, a) if a is not None and backend.dtypes[a.dtype].category in ("floating", "complex") else None
+            picks: list[Any] = [
+                Pick(node, i, a)
+                if a is not None and backend.dtypes[a.dtype].category in ("floating", "complex")
+                else None
                 for i, a in enumerate(n.y)
             ]
             self.y = tuple([None if a is None else new_tensor(a, backend, p) for a, p in zip(n.y, picks, strict=True)])
         else:
-            self.y = None if n.y is None else new_tensor(n.y, backend, n)
+            self.y = None if n.y is None else new_tensor(n.y, backend, node)
 
 
 def _lift(array: Any, edge: Any, backend: Any) -> Any:
@@ -91,17 +98,27 @@ def _complex(n: Any, e: Any) -> bool:
 
 
 def reverse(
-    seeds: dict[Any, Any], targets: Any = None, *, retain: bool = False, record: bool = False, until: bool = False
+    seeds: dict[Any, Any],
+    targets: Any = None,
+    *,
+    retain: bool = False,
+    record: bool = False,
+    until: bool = False,
+    walk: Walk | None = None,
 ) -> dict[Any, Any]:
     """Walk newest first from `seeds` (node -> cotangent) and return the cotangents of the leaves, or of `targets`.
 
     Cotangents are raw arrays, or Tensors when `record` is set. Unless `retain` is set, what nodes kept is dropped as the walk
-    passes them. With `until` the walk ends at the targets, and their hooks are left to whoever walks on.
+    passes them. With `until` the walk ends at the targets, and their hooks are left to whoever walks on. With `walk` the caller
+    finishes it, when it has done what may fail.
 
     Raises:
-        RuntimeError: a node on the way was already walked without `retain`.
+        RuntimeError: a node on the way was already walked without `retain`; in anomaly mode, a node makes NaN.
     """
     order = collect(seeds, targets) if until else collect(seeds)
+    mode = current_mode()
+    anomaly = mode is not None and mode.anomaly == "check"
+    watch = Walk(record) if walk is None else walk
     wanted = None if targets is None else _leading_to(order, targets)
     found: dict[Any, Any] = {}
     cotangents = dict(seeds)
@@ -114,7 +131,7 @@ def reverse(
             continue
         extra = n.extra
         if extra is not None and type(g) is not list:
-            g = _visit(n, extra, g, record)
+            g = visit(n, extra, g, watch)
         if targets is not None and n in targets:
             found[n] = g
         if wanted is not None and n not in wanted:
@@ -134,10 +151,18 @@ def reverse(
                 "Specify retain_graph=True if you need to backward through the graph a second time."
             )
         if record:
-            xp, seen = n.backend.tensors, Lifted(n)
+            xp, seen = n.backend.tensors, _seen(n, True)
         else:
             xp, seen = n.backend.arrays, n
         dtype = n.dtype
+        if extra is not None or anomaly:
+            for e, d in _watched(xp, g, n, seen, wanted, record, anomaly):
+                d = fit(xp, d, e, d._array if record else d, record)
+                old = take(e, None)
+                cotangents[e] = d if old is None else old + d
+            if not retain and (kept or n.y is not None):
+                n.kept, n.y = FREED, None
+            continue
         if dtype is not real and op.pointwise and n.backend.dtypes[dtype].is_floating_point:
             real = dtype
         if dtype is real and op.pointwise:
@@ -158,24 +183,47 @@ def reverse(
                 cotangents[e] = d if old is None else old + d
         if not retain and (kept or n.y is not None):
             n.kept, n.y = FREED, None
-    if targets is None:
-        return {leaf: _visit(leaf, leaf.extra, g, record) if leaf.extra else g for leaf, g in cotangents.items()}
     if until:
-        return {t: cotangents[t] for t in targets if t in cotangents}
-    for t in targets:
-        if type(t) is Leaf and t in cotangents:
-            found[t] = _visit(t, t.extra, cotangents[t], record) if t.extra else cotangents[t]
+        found = {t: cotangents[t] for t in targets if t in cotangents}
+    else:
+        for leaf in list(cotangents) if targets is None else targets:
+            if type(leaf) is Leaf and leaf in cotangents:
+                g = cotangents[leaf]
+                found[leaf] = visit(leaf, leaf.extra, g, watch) if leaf.extra else g
+    if walk is None:
+        watch.finish()
     return found
+
+
+def _seen(n: Node, record: bool) -> Any:
+    """A node as its rules see it: with the values it kept, in a recorded walk as tensors with their history."""
+    if n.op.custom:
+        return n
+    opened = Unpacked(n) if n.extra is not None and "packed" in n.extra else n
+    return Lifted(opened, n) if record else opened
+
+
+def _watched(xp: Any, g: Any, n: Node, seen: Any, wanted: Any, record: bool, anomaly: bool) -> list[tuple[Any, Any]]:
+    """`_pull` for a node that somebody watches."""
+    extra = n.extra or {}
+    if extra.get("pre"):
+        g = run_pre(n, g, record)
+    if "packed" in extra and not record:
+        seen = _seen(n, False)
+    pairs = _pull(xp, g, n, seen, wanted, record)
+    if anomaly:
+        check_nan(n, pairs)
+    return run_post(n, pairs, g, record) if extra.get("post") else pairs
 
 
 def _pull(xp: Any, g: Any, n: Node, seen: Any, wanted: Any, record: bool) -> list[tuple[Any, Any]]:
     """The cotangents that one node of any kind passes to its operands, with the edges they go along."""
     op = n.op
     if type(g) is list:
-        g = _complete(xp, n, g, record)
+        g = _complete(xp, n, g, record) if op.materialize else tuple(g)
     if op.variadic:
         contributions = zip(n.edges, op.pulls[0].apply(xp, g, seen), strict=True)
-        return [(e, d) for e, d in contributions if e is not None and (wanted is None or e in wanted)]
+        return [(e, d) for e, d in contributions if e is not None and d is not None and (wanted is None or e in wanted)]
     out = []
     for i, e in enumerate(n.edges):
         if e is not None and (wanted is None or e in wanted):
@@ -212,22 +260,6 @@ def _complete(xp: Any, n: Node, parts: list[Any], record: bool) -> tuple[Any, ..
     )
 
 
-def _visit(n: Any, extra: dict[str, Any], g: Any, record: bool) -> Any:
-    """Run the hooks of a node on its cotangent and keep it where the user asked for it."""
-    hooks = extra.get("hooks")
-    if hooks:
-        shown = g if record else new_tensor(g, n.backend)
-        for hook in list(hooks.values()):
-            replaced = hook(shown)
-            if replaced is not None:
-                shown = replaced
-        g = shown if record else shown._array
-    if "retained" in extra:
-        held = g if record else new_tensor(g, n.backend)
-        extra["retained"] = held if extra["retained"] is None else extra["retained"] + held
-    return g
-
-
 def forward(roots: Any, tangents: dict[Any, Any], *, record: bool = False) -> dict[Any, Any]:
     """Walk oldest first from `tangents` (node or leaf -> tangent) and return the tangents of the roots that depend on them.
 
@@ -247,10 +279,7 @@ def forward(roots: Any, tangents: dict[Any, Any], *, record: bool = False) -> di
             continue
         if n.kept is FREED:
             raise RuntimeError("the graph was freed by backward(); pass retain_graph=True there to walk it again")
-        if record:
-            xp, seen = n.backend.tensors, Lifted(n)
-        else:
-            xp, seen = n.backend.arrays, n
+        xp, seen = n.backend.tensors if record else n.backend.arrays, _seen(n, record)
         known[n] = _push_variadic(xp, n, seen, known, record) if n.op.variadic else _push(xp, n, seen, known, record)
     return {r: known[r] for r in roots if r in known}
 
@@ -275,14 +304,12 @@ def _push(xp: Any, n: Node, seen: Any, known: dict[Any, Any], record: bool) -> A
 
 
 def _push_variadic(xp: Any, n: Node, seen: Any, known: dict[Any, Any], record: bool) -> Any:
-    some = next(known[e] for e in n.edges if e in known)
-    dtypes, device = n.backend.dtypes, xp.device(some)
-    shapes = n.shapes[0] if n.shapes else [None if e is None else e.shape for e in n.edges]
-    dtype = n.dtype[0] if isinstance(n.dtype, list) else n.dtype
-    ts = [
-        known[e] if e in known else xp.zeros(s, dtype=dtypes[dtype] if record else dtype, device=device)
-        for e, s in zip(n.edges, shapes, strict=True)
-    ]
+    ts = [known.get(e) for e in n.edges]
+    if not n.op.custom:
+        device = xp.device(next(t for t in ts if t is not None))
+        dtype = n.dtype[0] if isinstance(n.dtype, list) else n.dtype
+        dtype = n.backend.dtypes[dtype] if record else dtype
+        ts = [xp.zeros(s, dtype=dtype, device=device) if t is None else t for t, s in zip(ts, n.shapes[0], strict=True)]
     t = n.op.pushes[0].apply(xp, ts, seen)
     if isinstance(n.shape, list):
         return tuple(_shaped(xp, p, s, d, record) for p, s, d in zip(t, n.shape, n.dtype, strict=True))

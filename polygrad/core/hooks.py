@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["RemovableHandle", "add_hook"]
+__all__ = ["Gathering", "RemovableHandle", "Shared", "add_hook"]
 
 _next_key = count().__next__
 
@@ -44,3 +45,25 @@ def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool = False) -> Removab
     else:
         hooks[key] = hook
     return RemovableHandle(hooks, key)
+
+
+class Shared:
+    """A hook on several tensors.
+
+    Attributes:
+        count: how many tensors.
+        fn: gets the list of their gradients at the end of a walk, or the first of them as soon as it is known.
+        first: which of the two.
+    """
+
+    __slots__ = ("count", "fn", "first")
+
+    def __init__(self, count: int, fn: Callable[..., None], first: bool):
+        self.count, self.fn, self.first = count, fn, first
+
+
+class Gathering(NamedTuple):
+    """What stands among the hooks of one of the tensors of a `Shared` hook: the hook, and which tensor it is."""
+
+    shared: Shared
+    which: int

@@ -13,7 +13,7 @@ from typing import Any
 from polygrad.core.backend import Backend, backend_of, declared
 from polygrad.core.methods import functions
 from polygrad.core.op import method
-from polygrad.core.tensor import Leaf, Tensor, current_mode, new_tensor, tell_write
+from polygrad.core.tensor import Leaf, Tensor, count_write, current_mode, inferring, new_tensor
 
 __all__ = ["check_writable", "inplace", "is_unshared", "overwrite"]
 
@@ -27,9 +27,13 @@ def recording() -> bool:
 
 
 def check_writable(x: Tensor) -> None:
-    """Raise RuntimeError for a leaf that requires grad, while ops are recorded."""
+    """Raise RuntimeError for a leaf that requires grad, while ops are recorded, and for tensors of a past inference mode."""
     if type(x._node) is Leaf and recording():
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if x._extra is not None and "inference" in x._extra and not inferring():
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed; take a clone() of it, which is a normal tensor"
+        )
 
 
 _limits: dict[Backend, int] = {}
@@ -71,6 +75,7 @@ def inplace(name: str, x: Tensor, *operands: Any) -> Tensor:
     if reuse is not None and (x._node is None or not recording()) and is_unshared(x):
         other = _plain(operands[0], x)
         if other is not None:
+            count_write(x)
             x._put(reuse(x._array, other), x._backend)
             return x
     return overwrite(x, declared.ops[name].call(x, *operands))
@@ -142,7 +147,7 @@ def overwrite(x: Tensor, value: Any) -> Tensor:
         if order.index(value.dtype.category) > order.index(x.dtype.category):
             raise RuntimeError(f"result type {value.dtype} can't be cast to the desired output type {x.dtype}")
         value = xp.astype(value, x.dtype)
-    tell_write(x)
+    count_write(x)
     if recording():
         x._array, x._node = value._array, value._node
         if type(x._node) is Leaf:

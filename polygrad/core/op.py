@@ -15,10 +15,12 @@ from typing import Any
 
 from polygrad.core.backend import DEFAULT, Backend, assign, backend_of, declared, get_backend
 from polygrad.core.cases import Case
-from polygrad.core.dtype import CATEGORIES, DTYPES, DType, default_for, promote
+from polygrad.core.dtype import CATEGORIES
 from polygrad.core.methods import functions
+from polygrad.core.promotion import SCALARS, promote_operands
 from polygrad.core.rules import Rule, compile_rule, diagonal_rule
-from polygrad.core.tensor import Mode, Node, Pick, Tensor, current_mode, new_tensor, next_serial
+from polygrad.core.tensor import INFERENCE, Node, Pick, Tensor, current_mode, new_tensor, next_serial
+from polygrad.core.watch import annotate
 
 __all__ = [
     "Op",
@@ -35,7 +37,6 @@ __all__ = [
 
 ALIASES = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's spelling -> the standard's
 NOTHING: tuple[Any, ...] = ()
-SCALARS = (bool, int, float, complex)
 _new = object.__new__
 
 
@@ -53,6 +54,9 @@ class Op:
         domain, cases: where and how conformance tests it.
         call: the function on tensors.
     """
+
+    custom = False  # its derivative is made of rules
+    materialize = True  # rules get zeros for missing cotangents and tangents
 
     def __init__(
         self, function: Callable[..., Any], kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]
@@ -198,6 +202,8 @@ def _unary(op: Op) -> Callable[..., Any]:
         made._array, made._backend, made._extra = y, backend, None
         if node is None or rule is None or (mode is not None and not mode.grad):
             made._node = None
+            if mode is not None and mode.inference:
+                made._extra = INFERENCE
             return made
         n = _new(Node)
         n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node,), NO_PARAMS, backend, None, None
@@ -258,6 +264,8 @@ def _binary(op: Op) -> Callable[..., Any]:
         made._array, made._backend, made._extra = y, backend, None
         if (node1 is None and node2 is None) or (mode is not None and not mode.grad):
             made._node = None
+            if mode is not None and mode.inference:
+                made._extra = INFERENCE
             return made
         n = _new(Node)
         n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node1, node2), NO_PARAMS, backend, None, None
@@ -344,7 +352,7 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     arrays, edges = _gather(op, operands, backend)
     if op.boolean is not None and all(_is_boolean(a, backend) for a in arrays):
         return apply(declared.ops[op.boolean], operands, params)
-    arrays = _promote(op, arrays, backend)
+    arrays = promote_operands(op, arrays, backend)
     function = op.implementations[backend][0]
     if params.get("dtype") is not None:
         params = {**params, "dtype": backend.native(params["dtype"])}
@@ -371,12 +379,17 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     else:
         recorded = False
     if not recorded:
-        results = tuple([new_tensor(a, backend) for a in y]) if several else new_tensor(y, backend)
+        results: Any = tuple([new_tensor(a, backend) for a in y]) if several else new_tensor(y, backend)
+        if mode is not None and mode.inference:
+            for made in results if several else (results,):
+                made._extra = INFERENCE
     else:
         node = _record(op, backend, edges, arrays, params, y, several)
+        if mode is not None and not mode.simple:
+            annotate(node, mode)
         results = _wrap_several(node, y, backend) if several else new_tensor(y, backend, node)
-    if mode is not None and not mode.simple:
-        _observe(mode, op, operands, params, results)
+    if mode is not None and mode.observer is not None:
+        mode.observer.op(op, operands, params, results)
     if several and hasattr(y, "_fields"):
         return type(y)(*results)
     return results
@@ -435,11 +448,6 @@ def _wrap_several(node: Node, y: Any, backend: Backend) -> tuple[Tensor, ...]:
     )
 
 
-def _observe(mode: Mode, op: Op, operands: Any, params: Any, results: Any) -> None:
-    if mode.observer is not None:
-        mode.observer.op(op, operands, params, results)
-
-
 def _common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
     backend = None
     for x in operands:
@@ -483,65 +491,6 @@ def _gather(op: Op, operands: tuple[Any, ...], backend: Backend) -> tuple[list[A
                 raise RuntimeError(f"{op.name}: an array of {home.name!r} meets a tensor on backend {backend.name!r}")
             arrays.append(x if home is backend else backend.asarray(x))
     return arrays, edges
-
-
-def _promote(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
-    """The arrays in their common data type, inside the op's category; Python numbers stay as they are."""
-    places = range(len(arrays)) if op.variadic else op.promoted
-    here = [i for i in places if arrays[i] is not None]
-    real = [i for i in here if type(arrays[i]) not in SCALARS]
-    if not real:
-        if not here:
-            return arrays
-        target = promote(*[_python_type(arrays[i]) for i in here])
-    else:
-        target = promote(*[backend.dtypes[arrays[i].dtype] for i in real])
-        for i in here:
-            if type(arrays[i]) in SCALARS:
-                target = _with_scalar(target, arrays[i])
-    if target not in CATEGORIES[op.dtypes]:
-        target = _into_category(op, target)
-    native = None
-    for i in here:
-        a = arrays[i]
-        if type(a) in SCALARS:
-            if not real:
-                arrays[i] = backend.asarray(a, dtype=target)
-            elif type(a) is bool and target.category != "bool":
-                arrays[i] = int(a)
-        elif backend.dtypes[a.dtype] is not target:
-            native = native or backend.native(target)
-            arrays[i] = backend.arrays.astype(a, native)
-    return arrays
-
-
-def _python_type(value: Any) -> DType:
-    return default_for({bool: "bool", int: "integer", float: "floating", complex: "complex"}[type(value)])
-
-
-def _with_scalar(target: DType, value: Any) -> DType:
-    """The type of an array operand beside a Python number: the number's kind may raise it, its precision never."""
-    rank = ("bool", "unsigned", "integer", "floating", "complex")
-    wanted = _python_type(value)
-    if rank.index(wanted.category) <= rank.index(target.category) or (
-        wanted.category == "integer" and target.category == "unsigned"
-    ):
-        return target
-    if wanted.category == "complex" and target.category == "floating":
-        return target.to_complex()
-    return wanted
-
-
-def _into_category(op: Op, target: DType) -> DType:
-    if op.dtypes in ("floating", "real floating") and target.category in ("bool", "unsigned", "integer"):
-        return default_for("floating")
-    if op.dtypes == "boolean":
-        return DTYPES["bool"]
-    if target.category == "bool" and op.dtypes in ("numeric", "real", "integer"):
-        return DTYPES["int64"]
-    if op.dtypes == "complex" and target.category != "complex":
-        return promote(target, default_for("floating")).to_complex()
-    raise TypeError(f"{op.name}: expected {op.dtypes} data types, got {target}")
 
 
 def explain(error: Exception, op: Op, operands: tuple[Any, ...]) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
+import weakref
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from polygrad.core.backend import Backend, get_backend, namespace_of
 from polygrad.core.dtype import DType
+from polygrad.core.hooks import RemovableHandle, add_hook
 from polygrad.core.methods import OPERANDS, Methods, functions
 from polygrad.core.printing import format_tensor
 
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 next_serial = itertools.count(1).__next__
+INFERENCE: dict[str, Any] = {"inference": True}  # `Tensor._extra` of what was made in inference mode
 
 
 class Observer:
@@ -66,7 +70,7 @@ class Mode:
         inference: results may never be recorded later.
         simple: nothing but the two above is set, so ops may keep to their short path.
         observer: an Observer or None.
-        anomaly: remember the source line that made each node.
+        anomaly: None, "trace" to remember the source line that made each node, or "check" to search walks for NaN as well.
         pack, unpack: saved-tensor hooks or None.
     """
 
@@ -74,18 +78,26 @@ class Mode:
 
     def __init__(self, parent: Mode | None, **changes: Any):
         self.grad, self.inference = True, False
-        self.observer = self.pack = self.unpack = None
-        self.anomaly = False
+        self.observer: Any = None
+        self.pack: Any = None
+        self.unpack: Any = None
+        self.anomaly: str | None = None
         if parent is not None:
             for name in self.__slots__:
                 setattr(self, name, getattr(parent, name))
         for name, value in changes.items():
             setattr(self, name, value)
-        self.simple = self.observer is None and self.pack is None and not self.anomaly
+        self.simple = self.observer is None and self.pack is None and self.anomaly is None
 
 
 _mode: ContextVar[Mode | None] = ContextVar("polygrad mode", default=None)
 current_mode = _mode.get
+
+
+def inferring() -> bool:
+    """True inside `inference_mode`."""
+    mode = current_mode()
+    return mode is not None and mode.inference
 
 
 class using_mode:
@@ -105,19 +117,64 @@ class using_mode:
         _mode.reset(self.tokens.pop())
 
 
-class Node:
+class Vertex:
+    """What a graph consists of: a Node, a Pick or a Leaf, with room for the user's notes and hooks.
+
+    Attributes:
+        edges: where the operands came from: a Node, Pick or Leaf each, or None for a constant.
+        shape, dtype, backend: of the value that stands here.
+        serial: grows with creation, so it orders the graph topologically.
+        extra: None, or a dict of the rare things (hooks, a retained gradient, where it was made).
+    """
+
+    __slots__ = ("extra",)
+    edges: tuple[Any, ...]
+    backend: Backend
+    shape: Any
+    dtype: Any
+    serial: int
+    extra: dict[str, Any] | None
+
+    def name(self) -> str:
+        """What PyTorch calls it."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for the user's own notes."""
+        return self.extras().setdefault("metadata", {})
+
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_inputs, grad_outputs)`, tuples of Tensors and None, after backward has passed this node.
+
+        A tuple that it returns replaces the gradients of the node's inputs. The handle takes the hook off.
+        """
+        return add_hook(self.extras().setdefault("post", {}), fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_outputs)`, a tuple, before backward passes this node; a tuple that it returns replaces it."""
+        return add_hook(self.extras().setdefault("pre", {}), fn)
+
+    def extras(self) -> dict[str, Any]:
+        """`extra` as a dictionary that can be written into."""
+        if self.extra is None:
+            self.extra = {}
+        return self.extra
+
+
+class Node(Vertex):
     """One recorded op.
 
     Attributes:
         op: the Op.
-        edges: per operand, the Node, Pick or Leaf of its history, or None where it is a constant.
         kept: per operand, the array that some rule reads, or None.
         y: the result (a tuple for several), where some rule reads it.
         params: the op's parameters by name.
         shapes: per operand its shape, where some rule reads one.
-        shape, dtype: of the result.
-        serial: grows with creation, so it orders the graph topologically.
-        extra: None, or a dict of the rare things (hooks, a retained gradient, where it was made).
+        shape, dtype: of the result; lists for several.
     """
 
     __slots__ = (
@@ -131,24 +188,14 @@ class Node:
         "shape",
         "dtype",
         "serial",
-        "extra",
         "__weakref__",
     )
 
     op: Any
-    edges: tuple[Any, ...]
     kept: Any
     y: Any
     params: dict[str, Any]
     shapes: Any
-    backend: Backend
-    shape: Any
-    dtype: Any
-    serial: int
-    extra: dict[str, Any] | None
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
 
     def name(self) -> str:
         """The name PyTorch gives this kind of node, such as MulBackward0."""
@@ -161,31 +208,17 @@ class Node:
             (None, 0) if e is None else (e.edges[0], e.index) if type(e) is Pick else (e, 0) for e in self.edges
         )
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """A dictionary for the user's own notes on this node."""
-        return self._extra().setdefault("metadata", {})
 
-    def _extra(self) -> dict[str, Any]:
-        if self.extra is None:
-            self.extra = {}
-        return self.extra
-
-
-class Pick:
+class Pick(Vertex):
     """One result of a node that has several."""
 
-    __slots__ = ("edges", "index", "shape", "dtype", "serial", "extra", "backend", "__weakref__")
+    __slots__ = ("edges", "index", "shape", "dtype", "serial", "backend", "__weakref__")
 
     def __init__(self, node: Node, index: int, array: Any):
         self.edges, self.index, self.backend = (node,), index, node.backend
         self.shape, self.dtype = tuple(array.shape), array.dtype
         self.serial = next_serial()
-        self.extra: dict[str, Any] | None = None
-
-    __repr__ = Node.__repr__
-    _extra = Node._extra
-    metadata = Node.metadata
+        self.extra = None
 
     def name(self) -> str:
         """The name of the node whose result this is."""
@@ -197,22 +230,24 @@ class Pick:
         return self.edges[0].next_functions
 
 
-class Leaf:
+class Leaf(Vertex):
     """Where the gradient of a tensor that the user made is gathered."""
 
-    __slots__ = ("shape", "dtype", "grad", "serial", "extra", "backend", "__weakref__")
-    edges: tuple[Any, ...] = ()
+    __slots__ = ("shape", "dtype", "grad", "serial", "backend", "owner", "__weakref__")
+    edges = ()
     next_functions: tuple[Any, ...] = ()
 
-    def __init__(self, array: Any, backend: Backend):
+    def __init__(self, array: Any, backend: Backend, owner: Tensor | None = None):
         self.shape, self.dtype, self.backend = tuple(array.shape), array.dtype, backend
         self.grad: Tensor | None = None
         self.serial = next_serial()
-        self.extra: dict[str, Any] | None = None
+        self.extra = None
+        self.owner = None if owner is None else weakref.ref(owner)
 
-    __repr__ = Node.__repr__
-    _extra = Node._extra
-    metadata = Node.metadata
+    @property
+    def variable(self) -> Tensor | None:
+        """The tensor whose gradient is gathered here, or None where it is gone."""
+        return None if self.owner is None else self.owner()
 
     def name(self) -> str:
         """PyTorch's name for the end of a graph."""
@@ -232,6 +267,13 @@ def has_values() -> bool:
     """False where tensors stand for values that are not known yet, so that none can be looked at to check it."""
     mode = current_mode()
     return mode is None or mode.observer is None or mode.observer.values
+
+
+def count_write(x: Tensor) -> None:
+    """Count a write in place, and tell the observer, if there is one."""
+    extra = x._extras()
+    extra["version"] = extra.get("version", 0) + 1
+    tell_write(x)
 
 
 def tell_write(x: Tensor) -> None:
@@ -339,7 +381,7 @@ class Tensor(Methods):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         node = self._node
-        if type(node) in (Node, Pick):
+        if node is not None and type(node) is not Leaf:
             if value:
                 return
             raise RuntimeError(
@@ -351,14 +393,21 @@ class Tensor(Methods):
                 self._extras()["leaf"] = node
                 self._node = None
         elif node is None:
+            if self._extra is not None and "inference" in self._extra and not inferring():
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; "
+                    "take a clone() of it, which is a normal tensor"
+                )
             if not (self.dtype.is_floating_point or self.dtype.is_complex):
                 raise RuntimeError(
                     f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
                 )
             extra = self._extra or {}
-            self._node = extra.get("leaf") or Leaf(self._array, self._backend)
+            self._node = extra.get("leaf") or Leaf(self._array, self._backend, self)
             if extra.get("grad") is not None:
                 self._node.grad = extra.pop("grad")
+            if "grad_dtype" in extra:
+                self._node.extras()["grad_dtype"] = extra["grad_dtype"]
 
     @property
     def is_leaf(self) -> bool:
@@ -366,9 +415,11 @@ class Tensor(Methods):
         return self._node is None or type(self._node) is Leaf
 
     @property
-    def grad_fn(self) -> Node | Pick | None:
+    def grad_fn(self) -> Node | None:
         """The node that made this tensor; None for leaves."""
-        return None if self.is_leaf else self._node
+        if self.is_leaf:
+            return None
+        return self._node.edges[0] if type(self._node) is Pick else self._node
 
     @property
     def output_nr(self) -> int:
@@ -385,14 +436,14 @@ class Tensor(Methods):
         if node is None:
             leaf = extra.get("leaf")
             return extra.get("grad") if leaf is None else grad_of(leaf)
-        if "retained" not in extra:
+        if extra.get("grad") is None and "retained" not in extra:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf is being accessed. It is None unless retain_grad() was "
                 "called on this tensor before backward().",
                 UserWarning,
                 stacklevel=2,
             )
-        return extra.get("retained")
+        return extra.get("grad")
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -403,7 +454,7 @@ class Tensor(Methods):
                 raise RuntimeError(
                     f"assigned grad has data of a different size: expected shape {self.shape}, got {value.shape}"
                 )
-            if value.dtype is not self.dtype:
+            if value.dtype is not self.dtype and self.is_leaf and self.grad_dtype not in (None, value.dtype):
                 raise RuntimeError(
                     f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}"
                 )
@@ -415,7 +466,7 @@ class Tensor(Methods):
         if type(node) is Leaf:
             node.grad = value
         elif node is not None:
-            node._extra()["retained"] = value
+            node.extras()["grad"] = value
         else:
             leaf = self._extras().get("leaf")
             if leaf is None:
@@ -443,7 +494,7 @@ class Tensor(Methods):
         if self._node is None:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if not self.is_leaf:
-            self._node._extra().setdefault("retained", None)
+            self._node.extras()["retained"] = True
 
     @property
     def retains_grad(self) -> bool:
@@ -480,8 +531,8 @@ class Tensor(Methods):
             self._node.shape, self._node.dtype, self._node.backend = tuple(array.shape), array.dtype, backend
 
     def _extras(self) -> dict[str, Any]:
-        if self._extra is None:
-            self._extra = {}
+        if self._extra is None or self._extra is INFERENCE:
+            self._extra = {} if self._extra is None else dict(INFERENCE)
         return self._extra
 
     # ------------------------------------------------------------------------------------------------ conversion
@@ -592,7 +643,7 @@ class Tensor(Methods):
         made = object.__new__(type(self))
         made._array, made._backend, made._node, made._extra = self._array, self._backend, None, None
         if self._node is not None:
-            made._node = Leaf(self._array, self._backend)
+            made._node = Leaf(self._array, self._backend, made)
             made._node.grad = None if self.grad is None else self.grad.detach()
         memo[id(self)] = made
         return made

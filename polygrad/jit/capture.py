@@ -9,7 +9,7 @@ from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import declared
 from polygrad.core.dtype import default_for, promote
 from polygrad.core.engine import FREED, collect, reverse
-from polygrad.core.op import _with_scalar
+from polygrad.core.promotion import with_scalar
 from polygrad.core.tensor import Leaf, Node, Observer, Pick, Unread, current_mode, using_mode
 from polygrad.jit.environment import MISSING, SCALARS, Environment, Place
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
@@ -250,7 +250,7 @@ class Capture(Observer):
         types = [o.dtype for o in operands if isinstance(o, Tensor)]
         value = x.kind(0)
         dtype = (
-            _with_scalar(promote(*types), value) if types else default_for("floating" if x.kind is float else "integer")
+            with_scalar(promote(*types), value) if types else default_for("floating" if x.kind is float else "integer")
         )
         array = self._number(place) if place < self.capacity else self._number(0)
         native = self.backend.native(dtype)

@@ -1,4 +1,4 @@
-"""Methods about data type, device, backend and gradient, as PyTorch names them."""
+"""Methods about data type, device and backend, as PyTorch names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PlaceMethods"]
 
 
 class PlaceMethods(Described):
-    """Methods about data type, device, backend and gradient, as PyTorch names them."""
+    """Methods about data type, device and backend, as PyTorch names them."""
 
     __slots__ = ()
 
@@ -123,21 +123,3 @@ class PlaceMethods(Described):
     def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
         """`data` in this dtype (unless given), on this device and backend."""
         return functions.new_tensor_like(self, data, dtype)
-
-    def backward(
-        self,
-        gradient: Any = None,
-        retain_graph: builtins.bool | None = None,
-        create_graph: builtins.bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Add to `.grad` of every leaf the gradient of this tensor (of its product with `gradient` unless it is a scalar)."""
-        functions._backward_of(self, gradient, retain_graph, create_graph, inputs)
-
-    def register_hook(self, hook: Any) -> Any:
-        """Call `hook(grad)` when this tensor's gradient is known; what it returns replaces it. Gives a handle with `remove()`."""
-        return functions.register_hook(self, hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
-        """Call `hook(tensor)` after backward() has added to this leaf's `.grad`."""
-        return functions.register_post_accumulate_grad_hook(self, hook)
