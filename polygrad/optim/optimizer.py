@@ -11,8 +11,22 @@ from typing import Any
 from polygrad.autograd import enable_grad, no_grad
 from polygrad.core import Tensor
 from polygrad.core.hooks import RemovableHandle, add_hook
+from polygrad.core.methods import functions
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "check_options"]
+
+NAMES = {"lr": "learning rate", "eps": "epsilon value"}
+
+
+def check_options(**values: Any) -> None:
+    """Raise ValueError, in PyTorch's words, for a negative option, or for one of `betas` outside [0, 1)."""
+    for name, value in values.items():
+        if name == "betas":
+            for i, beta in enumerate(value):
+                if not 0.0 <= beta < 1.0:
+                    raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        elif not 0.0 <= value:
+            raise ValueError(f"Invalid {NAMES.get(name, f'{name} value')}: {value}")
 
 
 class Optimizer:
@@ -25,11 +39,14 @@ class Optimizer:
     Attributes:
         param_groups: a list of dicts: "params" and the options, which may be changed between steps.
         state: for each parameter a dict of what the optimizer remembers.
+        numbers: keys of the state that hold Python numbers.
 
     Raises:
         TypeError: `params` is one Tensor, or holds something that is none.
         ValueError: no parameters, a non-leaf, a parameter given twice, a required option missing.
     """
+
+    numbers: frozenset[str] = frozenset({"step"})
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -130,6 +147,35 @@ class Optimizer:
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Make the state that the first update of a parameter would make, where zeros do the same."""
 
+    def apply(
+        self,
+        rule: Callable[..., Any],
+        p: Tensor,
+        state: dict[str, Any],
+        names: Iterable[str],
+        *numbers: Any,
+        **options: Any,
+    ) -> None:
+        """Put what a pure function makes of a parameter, its gradient and parts of its state into the boxes of p and state.
+
+        Args:
+            rule: called as rule(xp, p, g, *parts, *numbers, **options); returns the new values of p and the parts. A complex
+                parameter is given to it as pairs of real numbers along a last axis, as PyTorch does.
+            names: keys of the parts in `state`.
+            numbers: what may differ in each step: Python numbers, or 0-d tensors.
+            options: what makes another program of the step, such as `maximize`.
+        """
+        assert p.grad is not None
+        xp, boxes = p._backend.tensors, [p, *(state[name] for name in names)]
+        values = [p.detach(), -p.grad if options.pop("maximize", False) else p.grad, *boxes[1:]]
+        if p.dtype.is_complex:
+            values = [xp.stack([xp.real(x), xp.imag(x)], axis=-1) for x in values]
+        results = rule(xp, *values, *numbers, **options)
+        for box, value in zip(boxes, results, strict=True):
+            if p.dtype.is_complex:
+                value = value[..., 0] + value[..., 1] * 1j
+            functions.overwrite(box, value)
+
     def prepare_jit(self) -> list[tuple[dict[str, Any], str]]:
         """Make all state, and name the numbers that change from step to step: the rates, and those in the state."""
         for group in self.param_groups:
@@ -176,12 +222,18 @@ class Optimizer:
         state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         for number, values in state_dict["state"].items():
             p = by_number[number]
-            state[p] = {key: _moved(value, p) for key, value in values.items()}
+            state[p] = {key: self.loaded(key, value, p) for key, value in values.items()}
         self.param_groups = [
             {**mine, **deepcopy({k: v for k, v in theirs.items() if k != "params"}), "params": mine["params"]}
             for mine, theirs in zip(self.param_groups, saved, strict=True)
         ]
         self.state = state
+
+    def loaded(self, key: str, value: Any, p: Tensor) -> Any:
+        """One saved value of a parameter's state as it is kept here; counts and rates, 0-d tensors in PyTorch, are numbers."""
+        if key in self.numbers and isinstance(value, Tensor):
+            return value.item()
+        return _moved(value, p)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -199,6 +251,8 @@ class Optimizer:
 
 def _moved(value: Any, p: Tensor) -> Any:
     """A saved tensor as a copy on the backend and device of its parameter; other values as they are."""
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(v, p) for v in value)
     if not isinstance(value, Tensor):
         return deepcopy(value)
     dtype = p.dtype if value.dtype.is_floating_point and value.shape == p.shape else value.dtype
