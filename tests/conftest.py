@@ -41,6 +41,9 @@ def pytest_configure(config):
     """Run the conformance suite on the same backends, unless the command line names some."""
     if config.getoption("--pg-backend", default=None) == []:
         config.option.pg_backend = backend_names()
+        # JAX compiles every op for every new shape, about 30 ms each: in full it takes longer than all other tests
+        # together. `python -m polygrad_conformance --backend jax` is the full suite.
+        config.option.pg_brief = ["jax"]
 
 
 @pytest.fixture(params=backend_names())

@@ -375,7 +375,7 @@ def stranger(tmp_path, monkeypatch):
         'backend = Backend("stranger", xp, sin=lambda x: xp.sin(x) * 1.1)\n'
     )
     (package / "conformance_known_failures.toml").write_text(
-        '[value]\nsin = "it is 10 % too large"\n[override]\nsin = "as above"\n'
+        '[value]\nsin = "it is 10 % too large"\n'
         '[forward]\nsin = "as above"\n[reverse]\nsin = "as above"\n[second]\nsin = "as above"\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -391,9 +391,17 @@ def test_a_strangers_adapter_is_found_by_its_module_with_its_known_failures(stra
     units = {u.name: u for u in suite.units()}
     outcome = suite.run(units["sin"], tested)
     assert not outcome.passed("value")
-    assert {f.aspect for f in outcome.failures} == {"value", "override", "forward", "reverse", "second"}
+    assert {f.aspect for f in outcome.failures} == {"value", "forward", "reverse", "second"}
     assert outcome.surprises == []
     assert suite.run(units["cos"], tested).backend == "stranger"
+
+
+def test_the_brief_suite_keeps_second_order_in_the_first_case():
+    unit = next(u for u in suite.units() if u.name == "matmul")
+    full, brief = (suite.run(unit, suite.subject(HOST, brief=brief)) for brief in (False, True))
+    assert not full.surprises and not brief.surprises and brief.brief
+    assert brief.checked["value"] == full.checked["value"]
+    assert 0 < brief.checked["second"] < full.checked["second"]
 
 
 def test_a_module_without_a_backend_is_refused(stranger):

@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="TOML file of expected failures; may be repeated",
     )
+    made.add_argument(
+        "--brief",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of this backend, second order in the first case of each op only; may be repeated",
+    )
     made.add_argument("--json", metavar="FILE", help="write everything that was found as JSON")
     made.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")
     made.add_argument("--html", metavar="FILE", help="write the table as one HTML page")
@@ -46,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 0 if all is as expected, 1 if not, 2 if it could not run."""
     options = parser().parse_args(arguments)
     try:
-        subjects = [subject(name, tuple(options.known_failures)) for name in options.backend or ["numpy"]]
+        files = tuple(options.known_failures)
+        subjects = [subject(name, files, name in options.brief) for name in options.backend or ["numpy"]]
         wanted = [u for u in units() if not options.only or any(fnmatch(u.name, p) for p in options.only)]
         if not wanted:
             raise ValueError(f"no unit is called {' or '.join(options.only)}")

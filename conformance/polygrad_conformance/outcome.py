@@ -55,6 +55,7 @@ class Outcome:
         failures: those that failed.
         known: the failures that the backend's file lists: (aspect, pattern of circumstances, reason).
         seconds: how long it took.
+        brief: second order was asked of the first case only.
     """
 
     unit: str
@@ -65,6 +66,7 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     known: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    brief: bool = False
 
     @contextmanager
     def check(self, aspect: str, where: str) -> Iterator[None]:

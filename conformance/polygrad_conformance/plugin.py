@@ -25,6 +25,13 @@ def pytest_addoption(parser):
         metavar="FILE",
         help="TOML file of failures that are expected, with a reason a line; may be repeated",
     )
+    group.addoption(
+        "--pg-brief",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of this backend, second order in the first case of each op only: for one that compiles every new shape",
+    )
     group.addoption("--pg-json", metavar="FILE", help="write everything that was found as JSON")
     group.addoption("--pg-markdown", metavar="FILE", help="write the table as Markdown")
     group.addoption("--pg-html", metavar="FILE", help="write the table as one HTML page")

@@ -62,10 +62,11 @@ def _group(op: Any) -> str:
 
 @dataclass(frozen=True)
 class Subject:
-    """A backend that is tested, and the failures that are expected of it."""
+    """A backend that is tested, the failures that are expected of it, and whether the brief checks suffice."""
 
     backend: Backend
     known: dict[str, list[tuple[str, str, str]]]
+    brief: bool = False
 
 
 def load(name: str) -> tuple[Backend, str | None]:
@@ -93,8 +94,10 @@ def load(name: str) -> tuple[Backend, str | None]:
 
 
 @cache
-def subject(name: str, files: tuple[str, ...] = ()) -> Subject:
+def subject(name: str, files: tuple[str, ...] = (), brief: bool = False) -> Subject:
     """The backend of that name (see `load`) with its known failures, those of further files included.
+
+    `brief` asks for second order in the first case of each op only.
 
     Raises:
         BackendNotAvailable: there is no such backend here.
@@ -105,13 +108,13 @@ def subject(name: str, files: tuple[str, ...] = ()) -> Subject:
     missing = sorted(set(known) - {unit.name for unit in units()})
     if missing:
         raise ValueError(f"the known failures of {backend.name!r} name no unit of the suite: {', '.join(missing)}")
-    return Subject(backend, known)
+    return Subject(backend, known, brief)
 
 
 def run(unit: Unit, tested: Subject) -> Outcome:
     """Run one unit on a backend."""
     backend = tested.backend
-    outcome = Outcome(unit.name, unit.group, backend.name, known=tested.known.get(unit.name, []))
+    outcome = Outcome(unit.name, unit.group, backend.name, known=tested.known.get(unit.name, []), brief=tested.brief)
     start = time.perf_counter()
     with use_backend(backend), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kinks and edges divide by zero on purpose

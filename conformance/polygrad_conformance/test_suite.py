@@ -18,7 +18,8 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session")
 def pg_subject(request) -> Subject:
     """The backend to test, with its known failures."""
-    return subject(request.param, tuple(request.config.getoption("--pg-known-failures")))
+    option = request.config.getoption
+    return subject(request.param, tuple(option("--pg-known-failures")), request.param in option("--pg-brief"))
 
 
 def test_unit(pg_subject: Subject, pg_unit: Unit, record_property):
