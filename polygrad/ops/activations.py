@@ -57,3 +57,34 @@ def softplus(xp, x, /, *, beta=1.0, threshold=20.0):
     z = x * beta
     soft = (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta
     return xp.where(z > threshold, x, soft)
+
+
+def _mish_slope(xp, x):
+    t = xp.tanh(xp.softplus(x))
+    return t + x * (1 - t * t) * xp.sigmoid(x)
+
+
+@pointwise(x=_mish_slope, dtypes="real floating")
+def mish(xp, x, /):
+    """x * tanh(softplus(x)) (Misra, 2019)."""
+    return x * xp.tanh(xp.softplus(x))
+
+
+@pointwise(
+    x=lambda xp, g, x: xp.where(x <= -3, 0, xp.where(x < 3, g * (x / 3 + 0.5), g)),
+    dtypes="real floating",
+    domain=(-5.0, 5.0),
+)
+def hardswish(xp, x, /):
+    """x * relu6(x + 3) / 6 (Howard et al., 2019)."""
+    return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+
+
+@pointwise(
+    x=lambda xp, g, x, alpha: xp.where(x > 0, g, g * xp.exp(xp.minimum(x, 0) / alpha)),
+    dtypes="real floating",
+    cases=[case((3, 4), alpha=1.0), case((3, 4), alpha=0.5)],
+)
+def celu(xp, x, /, *, alpha=1.0):
+    """x where it is positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron, 2017)."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0) / alpha))

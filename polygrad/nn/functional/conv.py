@@ -7,7 +7,7 @@ from typing import Any
 from polygrad.core import Tensor
 from polygrad.ops import windows
 
-__all__ = ["conv1d", "conv2d", "conv3d", "pad"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "pad"]
 
 
 def spread(value: Any, n: int, name: str) -> tuple[int, ...]:
@@ -130,6 +130,114 @@ def conv3d(
 ) -> Tensor:
     """Convolution (cross-correlation) over three axes; see `conv2d`."""
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+# ------------------------------------------------------------------------------------------------------------ transposed
+
+
+def _conv_transpose(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
+    x, whole = batched(input, n, "conv_transpose")
+    if weight.ndim != n + 2:
+        raise RuntimeError(
+            f"expected a {n + 2}-dimensional weight for conv_transpose{n}d, but got one of size {list(weight.shape)}"
+        )
+    if weight.shape[0] != x.shape[1]:
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have "
+            f"{weight.shape[0]} channels, but got {x.shape[1]} channels instead"
+        )
+    channels = weight.shape[1] * groups
+    if bias is not None and bias.shape != (channels,):
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {channels} "
+            f"elements, but got bias of size {list(bias.shape)} instead"
+        )
+    stride, dilation = spread(stride, n, "stride"), spread(dilation, n, "dilation")
+    padding, extra = spread(padding, n, "padding"), spread(output_padding, n, "output_padding")
+    size = []
+    for o, k, s, p, d, e in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, extra, strict=True):
+        if not 0 <= e < max(s, d):
+            raise RuntimeError(
+                f"output padding must be smaller than either stride or dilation, but got output_padding={e}, stride={s} and "
+                f"dilation={d}"
+            )
+        size.append((o - 1) * s - 2 * p + d * (k - 1) + e + 1)
+    y = windows.conv_input(
+        x,
+        weight,
+        shape=tuple(size),
+        stride=stride,
+        padding=tuple((p, p - e) for p, e in zip(padding, extra, strict=True)),
+        dilation=dilation,
+        groups=groups,
+    )
+    if bias is not None:
+        y = y + bias.reshape(-1, *[1] * n)
+    return unbatched(y, whole)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """Transposed convolution over one axis; see `conv_transpose2d`."""
+    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv2d`, as a layer of its own: an axis of n elements becomes one of (n - 1) * stride + ... elements.
+
+    Args:
+        input: (N, C, H, W), or (C, H, W).
+        weight: (C, O / groups, kH, kW).
+        bias: (O,).
+        stride, padding, dilation: those of the convolution; an int, or one for each axis.
+        output_padding: elements to add behind, where several sizes have the same convolution.
+        groups: how many separate convolutions the channels are split into.
+
+    Raises:
+        RuntimeError: sizes that do not fit.
+    """
+    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """Transposed convolution over three axes; see `conv_transpose2d`."""
+    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 # ------------------------------------------------------------------------------------------------------------- padding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polygrad.core import Tensor
 from polygrad.ops.layers import affine
 
-__all__ = ["linear"]
+__all__ = ["bilinear", "linear"]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -33,3 +33,24 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is not None and bias.shape not in ((weight.shape[0],), (1,), ()):
         raise RuntimeError(f"a bias of shape {bias.shape} does not fit a weight of shape {weight.shape}")
     return affine(input, weight, bias)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1 @ weight[k] @ x2 + bias[k] for each k.
+
+    Args:
+        input1, input2: (*, in1_features) and (*, in2_features).
+        weight: (out_features, in1_features, in2_features).
+        bias: (out_features,).
+
+    Raises:
+        RuntimeError: sizes that do not fit.
+    """
+    outputs, first, second = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1] or (input1.shape[-1], input2.shape[-1]) != (first, second):
+        raise RuntimeError(
+            f"bilinear: inputs of shape {input1.shape} and {input2.shape} do not fit a weight of shape {weight.shape}"
+        )
+    rows = linear(input2, weight.reshape(outputs * first, second)).reshape(*input2.shape[:-1], outputs, first)
+    y = (rows * input1.unsqueeze(-2)).sum(dim=-1)
+    return y if bias is None else y + bias

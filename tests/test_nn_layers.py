@@ -1,0 +1,282 @@
+"""Layers of one input beside PyTorch's over their options: activations, norms, padding, convolution, pooling, images, tables."""
+
+import math
+
+import numpy as np
+import pytest
+
+import polygrad as pg
+from polygrad import nn
+from polygrad.nn import functional as F
+from twins import Whole, agree, close, compare, spread_over_backends, twins
+
+IMAGE, LINE, BLOCK = (2, 4, 5, 6), (2, 4, 7), (2, 4, 3, 4, 3)
+
+LAYERS = [
+    # activations
+    ("SELU()", (3, 4)),
+    ("CELU(0.7)", (3, 4)),
+    ("GELU()", (3, 4)),
+    ("GELU('tanh')", (3, 4)),
+    ("Mish()", (3, 4)),
+    ("LogSigmoid()", (3, 4)),
+    ("Softsign()", (3, 4)),
+    ("Tanhshrink()", (3, 4)),
+    ("Hardsigmoid()", (6, 7)),
+    ("Hardswish()", (6, 7)),
+    ("Hardshrink(0.3)", (3, 4)),
+    ("Softshrink(0.3)", (3, 4)),
+    ("Threshold(0.2, -1.5)", (3, 4)),
+    ("PReLU()", (3, 4)),
+    ("PReLU(4)", (3, 4, 2)),
+    ("RReLU(0.1, 0.4).eval()", (3, 4)),
+    ("GLU(1)", (3, 4, 2)),
+    ("Softmin(1)", (3, 4)),
+    ("Softmax2d()", IMAGE),
+    # normalisation
+    ("LayerNorm(6)", IMAGE),
+    ("LayerNorm((5, 6), eps=1e-3)", IMAGE),
+    ("LayerNorm(6, bias=False)", (3, 6)),
+    ("LayerNorm((4, 5, 6), elementwise_affine=False)", IMAGE),
+    ("RMSNorm(6)", IMAGE),
+    ("RMSNorm((5, 6), eps=1e-2)", IMAGE),
+    ("RMSNorm(6, elementwise_affine=False)", (3, 6)),
+    ("GroupNorm(2, 4)", IMAGE),
+    ("GroupNorm(4, 4, affine=False)", LINE),
+    ("GroupNorm(1, 4, bias=False)", (3, 4)),
+    ("InstanceNorm1d(4)", LINE),
+    ("InstanceNorm1d(4, affine=True)", (4, 7)),
+    ("InstanceNorm2d(4, affine=True, track_running_stats=True)", IMAGE),
+    ("InstanceNorm3d(4, track_running_stats=True, momentum=0.3)", BLOCK),
+    ("LocalResponseNorm(2)", IMAGE),
+    ("LocalResponseNorm(3, alpha=0.5, beta=0.6, k=2.0)", LINE),
+    # borders
+    *[(f"{kind}Pad1d((1, 2))", LINE) for kind in ("Zero", "Reflection", "Replication", "Circular")],
+    *[(f"{kind}Pad2d((1, 2, 0, 3))", IMAGE) for kind in ("Zero", "Reflection", "Replication", "Circular")],
+    *[(f"{kind}Pad3d(1)", BLOCK) for kind in ("Zero", "Reflection", "Replication", "Circular")],
+    ("ConstantPad1d((2, -1), 3.5)", LINE),
+    ("ConstantPad2d(1, 3.5)", IMAGE),
+    ("ConstantPad3d((1, 0, 2, 1, 0, 1), -1)", BLOCK),
+    # transposed convolution
+    ("ConvTranspose1d(4, 3, 3)", LINE),
+    ("ConvTranspose1d(4, 6, 4, stride=3, padding=2, output_padding=1, groups=2, dilation=2, bias=False)", LINE),
+    ("ConvTranspose2d(4, 3, 3, stride=2, padding=1, output_padding=1)", IMAGE),
+    ("ConvTranspose2d(4, 4, (2, 3), stride=(1, 2), padding=(1, 0), groups=4)", (4, 5, 6)),
+    ("ConvTranspose2d(4, 2, 2, stride=1, output_padding=1, dilation=2)", IMAGE),
+    ("ConvTranspose3d(4, 2, 2, stride=2, padding=(0, 1, 0))", BLOCK),
+    # pooling
+    ("AdaptiveMaxPool1d(3)", LINE),
+    ("AdaptiveMaxPool2d((2, None), return_indices=True)", IMAGE),
+    ("AdaptiveMaxPool3d(2)", BLOCK),
+    ("LPPool1d(4, 2)", LINE),
+    ("LPPool2d(2, (2, 3), stride=1)", IMAGE),
+    ("LPPool3d(2.0, 2, ceil_mode=True)", BLOCK),
+    # images
+    ("Unfold((2, 3), padding=1, stride=2)", IMAGE),
+    ("Unfold(2, dilation=2)", (4, 5, 6)),
+    ("Fold((4, 5), (2, 3), padding=(0, 1), stride=(1, 2))", (2, 12, 9)),
+    ("Fold((3, 3), 2)", (8, 4)),
+    ("PixelShuffle(2)", IMAGE),
+    ("PixelUnshuffle(2)", (2, 3, 4, 6)),
+    ("ChannelShuffle(2)", IMAGE),
+    ("Upsample(scale_factor=2)", IMAGE),
+    ("Upsample(size=(7, 4))", IMAGE),
+    ("Upsample(size=9, mode='linear')", LINE),
+    ("Upsample(scale_factor=(1.5, 2.3), mode='bilinear')", IMAGE),
+    ("Upsample(scale_factor=1.7, mode='bilinear', recompute_scale_factor=True)", IMAGE),
+    ("Upsample(size=(3, 9), mode='bicubic')", IMAGE),
+    ("Upsample(size=(8, 9), mode='bicubic', align_corners=True)", IMAGE),
+    ("Upsample(scale_factor=2, mode='trilinear', align_corners=True)", BLOCK),
+    ("UpsamplingNearest2d(scale_factor=3)", IMAGE),
+    ("UpsamplingBilinear2d(size=(8, 3))", IMAGE),
+    # tables
+    ("Embedding(7, 3)", Whole((2, 5), 0, 7)),
+    ("Embedding(7, 3, padding_idx=2)", Whole((9,), 0, 7)),
+    ("Embedding(7, 3, scale_grad_by_freq=True)", Whole((9,), 0, 4)),
+    ("Embedding(7, 3, max_norm=1.0, norm_type=1.5)", Whole((4,), 0, 7)),
+    ("EmbeddingBag(7, 3)", Whole((4, 5), 0, 7)),
+    ("EmbeddingBag(7, 3, mode='max', padding_idx=1)", Whole((4, 5), 0, 4)),
+    ("EmbeddingBag(7, 3, mode='sum', padding_idx=-1)", Whole((4, 5), 0, 7)),
+]
+
+
+# PyTorch computes with single-precision constants in these.
+ROUGH = {"CELU(0.7)": 1e-7, "Hardsigmoid()": 1e-7}
+
+
+@pytest.mark.parametrize(("backend", "expression", "operand"), spread_over_backends(LAYERS), indirect=["backend"])
+def test_layer(backend, torch, expression, operand):
+    modes = (True, True, False) if "track_running_stats=True" in expression else (".eval()" not in expression,)
+    agree(expression, [operand], torch, modes, ROUGH.get(expression, 1e-9))
+
+
+PAIRS = [
+    ("Bilinear(3, 4, 5)", (2, 6, 3), (2, 6, 4)),
+    ("Bilinear(3, 4, 2, bias=False)", (3,), (4,)),
+    ("CosineSimilarity()", (3, 4), (3, 4)),
+    ("CosineSimilarity(dim=0)", (3, 4), (3, 4)),
+    ("PairwiseDistance()", (3, 4), (3, 4)),
+    ("PairwiseDistance(p=1.5, keepdim=True)", (3, 4), (3, 4)),
+    ("EmbeddingBag(7, 3)", Whole((9,), 0, 7), np.array([0, 2, 2, 5])),
+    ("EmbeddingBag(7, 3, mode='max')", Whole((9,), 0, 7), np.array([0, 2, 2, 5])),
+    ("EmbeddingBag(7, 3, mode='sum', include_last_offset=True, padding_idx=3)", Whole((9,), 0, 7), np.array([0, 4, 9])),
+    ("EmbeddingBag(7, 3, mode='sum')", Whole((3, 4), 0, 7), None, (3, 4)),
+]
+
+
+@pytest.mark.parametrize(("backend", "case"), spread_over_backends([(p,) for p in PAIRS]), indirect=["backend"])
+def test_layer_of_several_inputs(backend, torch, case):
+    agree(case[0], case[1:], torch)
+
+
+FUNCTIONS = [
+    ("normalize", [(3, 4)], {"p": 3.0, "dim": 0}),
+    ("pdist", [(5, 3)], {"p": 1.5}),
+    ("pdist", [(1, 3)], {}),
+    ("interpolate", [IMAGE], {"size": (2, 3), "mode": "area"}),
+    ("interpolate", [IMAGE], {"scale_factor": 1.4, "mode": "nearest-exact"}),
+    ("interpolate", [IMAGE], {"size": (2, 9), "mode": "bilinear", "antialias": True}),
+    ("interpolate", [(1, 2, 9, 8)], {"size": (4, 3), "mode": "bicubic", "antialias": True, "align_corners": False}),
+    ("upsample", [LINE], {"scale_factor": 0.6}),
+    ("softmin", [(3, 4)], {"dim": 0}),
+    ("conv_transpose2d", [(2, 3, 4, 4), (3, 2, 2, 2), (2,)], {"stride": 2}),
+    ("fractional_max_pool2d", [(2, 3, 7, 8)], {"kernel_size": 2, "output_size": (3, 4), "_random_samples": 2}),
+    ("fractional_max_pool3d", [(2, 3, 5, 6, 7)], {"kernel_size": (2, 2, 3), "output_ratio": 0.5, "_random_samples": 3}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:UserWarning")
+@pytest.mark.parametrize(
+    ("backend", "name", "specs", "options"), spread_over_backends(FUNCTIONS, 4), indirect=["backend"]
+)
+def test_function(backend, torch, name, specs, options):
+    theirs = dict(options)
+    if n := options.get("_random_samples"):
+        samples = np.random.default_rng(5).random((2, 3, n))
+        options, theirs = ({**options, "_random_samples": make(samples)} for make in (pg.tensor, torch.tensor))
+    compare(
+        lambda *xs: getattr(F, name)(*xs, **options),
+        lambda *xs: getattr(torch.nn.functional, name)(*xs, **theirs),
+        specs,
+        torch,
+    )
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_unpooling_undoes_pooling(torch, axes):
+    shape = (2, 3, *(7, 6, 5)[:axes])
+    for kernel, stride, padding in ((2, None, 0), (3, 2, 1)):
+
+        def both(functional, x, n=axes, k=kernel, s=stride, p=padding, spatial=shape[2:]):
+            y, places = getattr(functional, f"max_pool{n}d")(x, k, s, p, return_indices=True)
+            return getattr(functional, f"max_unpool{n}d")(y, places, k, s, p, output_size=spatial)
+
+        compare(lambda x: both(F, x), lambda x: both(torch.nn.functional, x), [shape], torch)
+    one = pg.ones((1, 1, *[2] * axes))
+    with pytest.raises(ValueError, match="invalid output_size"):
+        getattr(F, f"max_unpool{axes}d")(one, one.long(), 2, output_size=[9] * axes)
+
+
+KINKS = [
+    *[("hardswish", x) for x in (-3.0, 3.0)],
+    *[("hardsigmoid", x) for x in (-3.0, 3.0)],
+    *[(name, x) for name in ("hardshrink", "softshrink") for x in (-0.5, 0.5)],
+    *[(name, 0.0) for name in ("celu", "selu", "softsign", "logsigmoid", "mish", "gelu", "rrelu")],
+]
+
+
+@pytest.mark.parametrize(("name", "at"), KINKS)
+def test_slopes_at_kinks_are_those_of_pytorch(torch, name, at):
+    x, tx = (
+        pg.tensor(at, dtype=pg.float64, requires_grad=True),
+        torch.tensor(at, dtype=torch.float64, requires_grad=True),
+    )
+    getattr(F, name)(x).backward()
+    getattr(torch.nn.functional, name)(tx).backward()
+    assert math.isclose(x.grad.item(), tx.grad.item(), rel_tol=1e-7)
+
+
+def test_output_size_of_a_transposed_convolution(torch):
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4))
+    ours, theirs = twins("ConvTranspose2d(2, 3, 3, stride=2, padding=1)", torch)
+    for size in ((7, 7), (8, 7), (1, 3, 8, 8)):
+        close(ours(pg.tensor(x), output_size=size), theirs(torch.tensor(x), output_size=size))
+    with pytest.raises(ValueError, match="requested an output size"):
+        ours(pg.tensor(x), output_size=(9, 7))
+
+
+# --------------------------------------------------------------------------------------------------------------- chance
+
+
+def test_dropouts(backend):
+    pg.manual_seed(3)
+    x = pg.randn(40, 50, 3, 3, dtype=pg.float64).requires_grad_()
+    y = nn.Dropout2d(0.25)(x)
+    kept = (y != 0).reshape(40, 50, 9)
+    assert bool(pg.all(pg.all(kept, axis=2) == pg.any(kept, axis=2)))
+    assert abs(kept[:, :, 0].double().mean().item() - 0.75) < 0.04
+    y.sum().backward()
+    assert set(np.unique(x.grad.numpy()).round(6)) == {0.0, round(4 / 3, 6)}
+    for layer in (nn.AlphaDropout(0.3), nn.FeatureAlphaDropout(0.3)):
+        y = layer(pg.randn(400, 60, 2, 2, dtype=pg.float64))
+        assert abs(y.mean().item()) < 0.02 and abs(y.std().item() - 1) < 0.02
+        assert layer.eval()(x) is x
+    for layer, shape in ((nn.Dropout1d(0.5), (4, 5)), (nn.Dropout3d(0.5), (2, 3, 2, 2, 2))):
+        assert layer(pg.ones(shape)).shape == shape
+    with pytest.raises(RuntimeError, match="Expected 2D or 3D input"):
+        F.dropout1d(pg.ones((3,)))
+
+
+def test_random_slopes_and_gumbel_softmax():
+    pg.manual_seed(3)
+    x = pg.full((20000,), -1.0, dtype=pg.float64, requires_grad=True)
+    y = nn.RReLU(0.1, 0.5)(x)
+    assert -0.5 <= y.min().item() < -0.49 and abs(y.mean().item() + 0.3) < 0.005
+    y.sum().backward()
+    assert pg.allclose(x.grad, -y.detach())
+    logits = pg.log(pg.tensor([0.1, 0.3, 0.6], dtype=pg.float64)).expand((20000, 3)).clone().requires_grad_()
+    hard = F.gumbel_softmax(logits, tau=0.7, hard=True)
+    assert pg.allclose(hard.sum(dim=-1), pg.ones(20000, dtype=pg.float64))
+    assert np.abs(hard.mean(dim=0).detach().numpy() - [0.1, 0.3, 0.6]).max() < 0.02
+    (hard * pg.tensor([1.0, 2.0, 3.0], dtype=pg.float64)).sum().backward()
+    assert np.abs(logits.grad.numpy()).max() > 0
+
+
+def test_initial_tables():
+    pg.manual_seed(0)
+    weight = nn.Embedding(2000, 50, padding_idx=3).weight.detach().numpy()
+    assert not weight[3].any()
+    assert abs(weight.mean()) < 0.02 and abs(weight.std() - 1) < 0.02
+    given = pg.ones((3, 2))
+    table = nn.Embedding.from_pretrained(given)
+    assert not table.weight.requires_grad and table(pg.tensor([1])).tolist() == [[1, 1]]
+    assert nn.EmbeddingBag.from_pretrained(given, freeze=False, mode="sum")(pg.tensor([[0, 1]])).tolist() == [[2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.Embedding(3, 2)(pg.tensor([3])), IndexError, "index out of range"),
+        (lambda: nn.Embedding(3, 2)(pg.tensor([1.0])), TypeError, "integer dtype"),
+        (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, "Padding_idx must be within"),
+        (lambda: nn.EmbeddingBag(3, 2)(pg.tensor([1])), ValueError, "offsets has to be a 1D Tensor"),
+        (lambda: nn.EmbeddingBag(3, 2, mode="most")(pg.tensor([[1]])), ValueError, "mode has to be one of"),
+        (lambda: nn.LayerNorm(3)(pg.ones((2, 4))), RuntimeError, r"expected input with shape \[\*, 3\]"),
+        (lambda: nn.GroupNorm(2, 3), ValueError, "must be divisible by num_groups"),
+        (lambda: nn.InstanceNorm1d(2)(pg.ones((1, 2, 1))), ValueError, "more than 1 spatial element"),
+        (lambda: nn.ConvTranspose1d(4, 2, 3)(pg.ones((1, 3, 5))), RuntimeError, "to have 4 channels, but got 3"),
+        (
+            lambda: nn.ConvTranspose1d(2, 2, 3, output_padding=1)(pg.ones((1, 2, 5))),
+            RuntimeError,
+            "output padding must be",
+        ),
+        (lambda: nn.PixelShuffle(2)(pg.ones((1, 3, 2, 2))), RuntimeError, "divisible by the square of upscale_factor"),
+        (lambda: F.interpolate(pg.ones((1, 1, 2, 2)), 4, mode="linear"), ValueError, "no mode 'linear'"),
+        (lambda: F.interpolate(pg.ones((1, 1, 2, 2))), ValueError, "only one of size or scale_factor"),
+        (lambda: nn.PReLU(3)(pg.ones((2, 4))), RuntimeError, "Found parameter numbers = 3"),
+        (lambda: F.glu(pg.ones((2, 3))), RuntimeError, "Halving dimension must be even"),
+    ],
+)
+def test_wrong_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
