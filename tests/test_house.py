@@ -498,6 +498,9 @@ def test_import_loads_no_array_library_but_numpy(python):
 
 
 def test_import_takes_less_than_150_ms_over_numpy(python):
-    # CPU seconds: an import waits for nothing, so on an idle machine they are the clock's, and beside other work steady.
-    code = "import numpy; from time import process_time as t; a = t(); import polygrad; print(t() - a)"
-    assert min(float(python(code)) for _ in range(5)) < 0.15
+    # CPU seconds: an import waits for nothing. On a machine that is slow or busy with other work, where NumPy alone takes
+    # more than its usual 0.1 s, NumPy's import is the clock.
+    code = "from time import process_time as t; a = t(); import numpy; b = t(); import polygrad; print(b - a, t() - b)"
+    runs = [[float(seconds) for seconds in python(code).split()] for _ in range(5)]
+    numpys, ours = (min(column) for column in zip(*runs, strict=True))
+    assert ours < max(0.15, 1.2 * numpys)
