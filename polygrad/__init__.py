@@ -5,7 +5,7 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd, fft, io, linalg, models, nn, optim, random, special
+from polygrad import autograd, data, fft, io, linalg, models, nn, optim, random, special
 from polygrad._version import __version__
 from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from polygrad.config import show_config
