@@ -464,7 +464,11 @@ def examples(op):
         z = random(3, 2, 6, *out)
         found += {
             "conv": [((x, w), conv), ((x + 1j * x, w - 1j * w), conv)],
-            "conv_input": [((z, w), {**conv, "shape": (7, 8)}), ((1j * z, w + 1j * w), {**conv, "shape": (7, 8)})],
+            "conv_input": [
+                ((z, w), {**conv, "shape": (7, 8)}),
+                ((1j * z, w + 1j * w), {**conv, "shape": (7, 8)}),
+                ((z, w[:, :1]), {**conv, "shape": (7, 8), "groups": 6}),
+            ],
             "conv_weight": [((x, z), {**conv, "shape": (3, 2)}), ((x - 1j * x, 1j * z), {**conv, "shape": (3, 2)})],
             "unfold": [((x,), patch), ((x[:, :, 0],), {k: v[1:] for k, v in patch.items()})],
             "fold": [((random(4, 2, 24, patches[0] * patches[1]),), {**patch, "output_size": (7, 8)})],

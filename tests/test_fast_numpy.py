@@ -1,0 +1,150 @@
+"""The NumPy adapter's fast paths beside the bodies that they stand for: random shapes, strides and data types."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polygrad.core import get_backend
+from polygrad.core.backend import declared
+
+FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
+
+
+def numpy():
+    return get_backend("numpy").ready()
+
+
+def both(name, *operands, **params):
+    """The override's result (NotImplemented where it declines) and the body's."""
+    backend = numpy()
+    fast, body = backend.fast[name], backend.reference(declared.ops[name])
+    return fast(*operands, **params), lambda: body(*operands, **params)
+
+
+def close(fast, slow):
+    """Equal to rounding, with shape and dtype."""
+    fast, slow = (list(r) if isinstance(r, tuple | list) else [r] for r in (fast, slow))
+    assert len(fast) == len(slow)
+    for a, b in zip(fast, slow, strict=True):
+        if b is None:
+            assert a is None
+            continue
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        tolerance = TOLERANCE.get(a.dtype.name, 0)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, float(np.max(np.abs(b), initial=0))))
+
+
+@st.composite
+def arrays(draw, shape, dtype="float32", rng=None):
+    """An array of this shape in one of the layouts that a program makes: plain, transposed, reversed, sliced, repeated."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    layout = draw(st.sampled_from(["plain", "reversed order", "channels last", "negative", "sliced", "broadcast"]))
+    made = lambda s: (rng.standard_normal(s) + (1j * rng.standard_normal(s) if dtype[0] == "c" else 0)).astype(dtype)  # noqa: E731
+    if layout == "reversed order":
+        return made(shape[::-1]).transpose()
+    if layout == "channels last" and len(shape) > 2:
+        return np.moveaxis(made((shape[0], *shape[2:], shape[1])), -1, 1)
+    if layout == "negative" and shape:
+        return made(shape)[..., ::-1]
+    if layout == "sliced" and shape:
+        return made((*shape[:-1], 2 * shape[-1] + 1))[..., 1::2]
+    if layout == "broadcast" and shape:
+        return np.broadcast_to(made((1, *shape[1:])), shape)
+    return made(shape)
+
+
+@st.composite
+def convolutions(draw):
+    """x, w, z of a convolution and its geometry."""
+    n = draw(st.integers(1, 3))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    inputs, outputs = draw(st.sampled_from([1, 1, 2, 3])), draw(st.integers(1, 3))
+    batch = draw(st.sampled_from([1, 2, 9]))
+    axes = []
+    for _ in range(n):
+        k, s, d = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        pads = draw(st.sampled_from([(0, 0), (1, 1), (0, 2), (2, 1), (-1, 1)]))
+        size = max(1, draw(st.integers(1, 9 if n < 3 else 5)), d * (k - 1) + 1 - sum(pads), 3)
+        axes.append((size, k, s, pads, d, (size + sum(pads) - d * (k - 1) - 1) // s + 1))
+    size, kernel, stride, padding, dilation, out = zip(*axes, strict=True)
+    dtype = draw(st.sampled_from(["float32", "float32", "float64", "complex64"]))
+    x = draw(arrays((batch, groups * inputs, *size), dtype))
+    w = draw(arrays((groups * outputs, inputs, *kernel), dtype))
+    z = draw(arrays((batch, groups * outputs, *out), dtype))
+    return x, w, z, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+@FEW
+@given(convolutions())
+def test_convolution_and_its_transposes(drawn):
+    x, w, z, geometry = drawn
+    for name, operands, more in (
+        ("conv", (x, w), {}),
+        ("conv_input", (z, w), {"shape": x.shape[2:]}),
+        ("conv_weight", (x, z), {"shape": w.shape[2:]}),
+    ):
+        fast, slow = both(name, *operands, **geometry, **more)
+        if fast is not NotImplemented:
+            close(fast, slow())
+
+
+@pytest.mark.parametrize("size", [(70, 40), (30, 150), (3, 9)])
+def test_convolution_in_several_blocks_and_tiles(size):
+    rng = np.random.default_rng(0)
+    for channels, outputs, groups in ((16, 5, 1), (4, 8, 4)):
+        x = rng.standard_normal((3, channels, *size))
+        w = rng.standard_normal((outputs, channels // groups, 3, 3))
+        geometry = {"stride": (1, 2), "padding": ((1, 1), (2, 1)), "dilation": (1, 1), "groups": groups}
+        y, slow = both("conv", x, w, **geometry)
+        close(y, slow())
+        fast, slow = both("conv_weight", x, y, shape=(3, 3), **geometry)
+        close(fast, slow())
+        fast, slow = both("conv_input", y, w, shape=size, **geometry)
+        if fast is not NotImplemented:
+            close(fast, slow())
+
+
+def test_the_gradient_of_a_weight_is_in_order():
+    x, z = np.ones((2, 3, 8, 8), "f4"), np.ones((2, 4, 8, 8), "f4")
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    assert numpy().arrays.conv_weight(x, z, shape=(3, 3), **geometry).flags.c_contiguous
+
+
+@st.composite
+def pools(draw):
+    n = draw(st.integers(1, 3))
+    kernel = tuple(draw(st.integers(1, 3)) for _ in range(n))
+    stride = tuple(draw(st.integers(1, 3)) for _ in range(n))
+    padding = tuple(draw(st.sampled_from([(0, 0), (k // 2, k // 2), (0, k // 2)])) for k in kernel)
+    dilation = tuple(draw(st.sampled_from([1, 1, 2])) for _ in range(n))
+    size = tuple(draw(st.integers(6, 8)) for _ in range(n))
+    x = draw(arrays((2, 3, *size), draw(st.sampled_from(["float32", "float64"]))))
+    if draw(st.booleans()):
+        x = np.round(x)  # ties
+    return x, {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+
+
+@FEW
+@given(pools())
+def test_max_pool_and_its_transpose(drawn):
+    x, geometry = drawn
+    fast, slow = both("max_pool", x, **geometry)
+    if fast is NotImplemented:
+        return
+    close(fast, slow())
+    g = np.random.default_rng(1).standard_normal(fast[0].shape).astype(x.dtype)
+    close(*(r() if callable(r) else r for r in both("max_unpool", g, fast[1], shape=x.shape[2:])))
+
+
+def test_max_pool_leaves_nan_to_the_body():
+    x = np.zeros((1, 1, 4, 4), "f4")
+    x[0, 0, 1, 2] = math.nan
+    geometry = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+    values, indices = numpy().arrays.max_pool(x, **geometry)
+    assert np.isnan(values[0, 0, 0, 1])
+    assert indices[0, 0, 0, 1] == 6
