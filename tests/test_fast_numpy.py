@@ -148,3 +148,81 @@ def test_max_pool_leaves_nan_to_the_body():
     values, indices = numpy().arrays.max_pool(x, **geometry)
     assert np.isnan(values[0, 0, 0, 1])
     assert indices[0, 0, 0, 1] == 6
+
+
+# ---------------------------------------------------------------------------------------------------------- layers
+
+
+@FEW
+@given(st.data())
+def test_pointwise_paths_in_every_layout(data):
+    shape = data.draw(st.sampled_from([(70, 64), (5, 16, 8, 8), (5000,), (2, 3)]))
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    x, g = data.draw(arrays(shape, dtype)), data.draw(arrays(shape, dtype))
+    for name, operands, params in (
+        ("where", (x > 0, g, 0), {}),
+        ("where", (x > 0, g, 0.0), {}),
+        ("masked_scale", (g, x > 0), {"scale": 1.25}),
+        ("gelu_tanh", (x,), {}),
+        ("gelu_tanh_backward", (g, x), {}),
+    ):
+        fast, slow = both(name, *operands, **params)
+        if fast is not NotImplemented:
+            close(fast, slow())
+
+
+def test_where_keeps_what_a_product_would_spoil():
+    x = np.full((5000,), math.inf, "f4")
+    x[1] = math.nan
+    condition = np.zeros(5000, bool)
+    condition[0] = True
+    made, slow = both("where", condition, x, 0)
+    np.testing.assert_array_equal(made, slow())
+    assert not made[1:].any()
+
+
+@FEW
+@given(st.data())
+def test_softmax_and_attention_in_every_layout(data):
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    batch, rows, columns = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)))
+    x, g = data.draw(arrays((batch, rows, columns), dtype)), data.draw(arrays((batch, rows, columns), dtype))
+    for name, operands in (("softmax", (x,)), ("log_softmax", (x,)), ("softmax_backward", (g, x))):
+        fast, slow = both(name, *operands, axis=-1)
+        close(fast, slow())
+    query, key, value = (data.draw(arrays((batch, n, 4), dtype)) for n in (rows, columns, columns))
+    mask = data.draw(st.sampled_from([None, g]))
+    operands = [query, key, value] if mask is None else [query, key, value, mask]
+    params = {"scale": 0.5, "causal": data.draw(st.booleans())}
+    found, slow = both("attention", operands, **params)
+    y, lse = slow()
+    close(found, (y, lse))
+    g_y = data.draw(arrays(y.shape, dtype))
+    fast, slow = both("attention_backward", g_y, lse, y, lse, *operands, **params)
+    close(fast, slow())
+
+
+def test_attention_leaves_a_row_that_sees_nothing_to_the_body():
+    q = np.ones((1, 2, 3), "f4")
+    mask = np.array([[0, 0], [-math.inf, -math.inf]], "f4")
+    y, lse = numpy().arrays.attention([q, q, q, mask], scale=1.0, causal=False)
+    assert not y[0, 1].any()
+    assert lse[0, 1] == math.inf
+
+
+@FEW
+@given(st.data())
+def test_affine_and_embedding_in_every_layout(data):
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    x, weight = data.draw(arrays((2, 3, 4), dtype)), data.draw(arrays((5, 4), dtype))
+    bias = data.draw(st.sampled_from([None, np.arange(5, dtype=dtype)]))
+    close(*(r() if callable(r) else r for r in both("affine", x, weight, bias)))
+    close(*(r() if callable(r) else r for r in both("matmul", x, weight.T)))
+    indices = np.array(data.draw(st.lists(st.integers(0, 6), min_size=6, max_size=6))).reshape(2, 3)
+    fast, slow = both("embedding_sum", x, indices, rows=7)
+    close(fast, slow())
+
+
+def test_an_embedding_index_out_of_bounds_is_an_error():
+    with pytest.raises(IndexError):
+        numpy().arrays.embedding_sum(np.ones((2, 3), "f4"), np.array([0, 5]), rows=5)

@@ -9,7 +9,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from polygrad.core import Backend
-from polygrad_numpy import random, windows
+from polygrad_numpy import layers, random, windows
 
 __all__ = ["backend"]
 
@@ -81,5 +81,5 @@ backend = Backend(
     getitem=getitem,
     at_add=at_add,
     sum_product=sum_product,
-    **{name: getattr(module, name) for module in (random, windows) for name in module.__all__},
+    **{name: getattr(module, name) for module in (layers, random, windows) for name in module.__all__},
 )

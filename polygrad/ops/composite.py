@@ -35,14 +35,23 @@ def _along(xp, values, axis):
     return xp.sum(values, axis=axis, keepdims=True)
 
 
-def _softmax_map(xp, g, y, axis):
-    return y * (g - _along(xp, g * y, axis))
-
-
 ALONG = [case((3, 4), axis=-1), case((2, 3, 4), axis=1)]
 
 
-@general(x=(_softmax_map, _softmax_map), dtypes="real floating", cases=ALONG)
+@composite(dtypes="real floating", cases=[case((3, 4), (3, 4), axis=-1), case((2, 3, 4), (2, 3, 4), axis=1)])
+def softmax_backward(xp, g, y, /, *, axis):
+    """What softmax with result y does to cotangents and tangents g alike: y * (g - sum(g * y))."""
+    return y * (g - xp.sum_product(g, y, axis=axis, keepdims=True))
+
+
+@general(
+    x=(
+        lambda xp, g, y, axis: xp.softmax_backward(g, y, axis=axis),
+        lambda xp, t, y, axis: xp.softmax_backward(t, y, axis=axis),
+    ),
+    dtypes="real floating",
+    cases=ALONG,
+)
 def softmax(xp, x, /, axis):
     """exp(x) over its sum along `axis`."""
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))

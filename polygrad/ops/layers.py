@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from polygrad.core import bools, case, discrete, general, ints, linear
+from polygrad.core import bools, case, composite, discrete, general, ints, linear
 from polygrad.ops.reductions import axes_of, count_of, restore
 
 
@@ -68,15 +68,19 @@ def _repeated(weight, x):
     return tuple(a for a in range(len(x.shape)) if a < lead or (weight.shape[a - lead] == 1 and x.shape[a] != 1))
 
 
-def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
-    """The cotangents of all operands at once; they share the centred x and both sums.
+_MOMENTS = ((2, 3, 4), (2, 3, 4), (1, 3, 1), (1, 3, 1), (1, 3, 1), (1, 3, 1))
+
+
+@composite(dtypes="real floating", cases=[case(*_MOMENTS, axis=(0, 2), eps=1e-3)], domain=(0.5, 2.0))
+def normalize_backward(xp, x, g, g_mean, g_var, mean, var, weight=None, bias=None, /, *, axis, eps):
+    """The cotangents of the operands of `normalize` from those of its results, all at once; they share both sums.
 
     Ioffe and Szegedy, "Batch normalization" (2015), with the cotangents of the mean and the variance added.
     """
-    x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis) or 1
-    g, g_mean, g_var = g
+    arrays = [a for a in (x, weight, bias) if a is not None]
+    n = count_of(x.shape, axis) or 1
     centred = x - mean
-    scale = 1 / xp.sqrt(y2 + eps)
+    scale = 1 / xp.sqrt(var + eps)
     found = []
     if len(arrays) == 1 or _constant_along(arrays[1], x, axis):
         total = xp.sum(g, axis=axis, keepdims=True)
@@ -97,7 +101,12 @@ def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
     d = centred * (2 / n * g_var - slope * scale * scale * moment / n)
     d += g_mean / n - slope * total / n
     d += weighted * slope
-    return [d, *found]
+    return (d, *found)
+
+
+def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
+    x, *rest = arrays
+    return xp.normalize_backward(x, *g, y1, y2, *rest, axis=axis, eps=eps)
 
 
 def _normalize_push(xp, t, arrays, y1, y2, axis, eps):
@@ -163,19 +172,30 @@ def _scores(xp, arrays, scale, causal):
     return scores
 
 
-def _attention_pull(xp, g, arrays, y0, y1, scale, causal):
-    """The cotangents of all operands at once; they share the weights, which are computed again (Dao et al., 2022)."""
-    query, key, value = arrays[:3]
-    weights = xp.exp(_scores(xp, arrays, scale, causal) - xp.expand_dims(y1, axis=-1))
-    inner = xp.sum_product(g[0], y0, axis=-1, keepdims=True) - xp.expand_dims(g[1], axis=-1)
-    d = weights * (xp.matmul(g[0], xp.matrix_transpose(value)) - inner)
-    found = [
+_ATTENDED = ((2, 4, 3), (2, 4), (2, 4, 3), (2, 4), (2, 4, 3), (2, 4, 3), (2, 4, 3))
+
+
+@composite(dtypes="real floating", cases=[case(*_ATTENDED, scale=1.5, causal=True)])
+def attention_backward(xp, g, g_lse, y, lse, query, key, value, mask=None, /, *, scale, causal):
+    """The cotangents of the operands of `attention` from those of its results, all at once.
+
+    They share the weights, which are computed again (Dao et al., "FlashAttention", 2022).
+    """
+    arrays = [a for a in (query, key, value, mask) if a is not None]
+    weights = xp.exp(_scores(xp, arrays, scale, causal) - xp.expand_dims(lse, axis=-1))
+    inner = xp.sum_product(g, y, axis=-1, keepdims=True) - xp.expand_dims(g_lse, axis=-1)
+    d = weights * (xp.matmul(g, xp.matrix_transpose(value)) - inner)
+    found = (
         xp.matmul(d, key) * scale,
         xp.matmul(xp.matrix_transpose(d), query) * scale,
-        xp.matmul(xp.matrix_transpose(weights), g[0]),
+        xp.matmul(xp.matrix_transpose(weights), g),
         d,
-    ]
+    )
     return found[: len(arrays)]
+
+
+def _attention_pull(xp, g, arrays, y0, y1, scale, causal):
+    return xp.attention_backward(*g, y0, y1, *arrays, scale=scale, causal=causal)
 
 
 def _attention_push(xp, t, arrays, y0, y1, scale, causal):

@@ -199,7 +199,13 @@ def _gelu_tanh_slope(xp, x):
     return 0.5 * (1 + z) + 0.5 * x * (1 - z * z) * GELU_SCALE * (1 + 3 * GELU_CUBE * x * x)
 
 
-@pointwise(x=_gelu_tanh_slope, dtypes="real floating", domain=(-3.0, 3.0), node="Gelu")
+@composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
+def gelu_tanh_backward(xp, g, x, /):
+    """g times the derivative of `gelu_tanh` at x."""
+    return g * _gelu_tanh_slope(xp, x)
+
+
+@pointwise(x=lambda xp, g, x: xp.gelu_tanh_backward(g, x), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu")
 def gelu_tanh(xp, x, /):
     """The approximation of gelu by a hyperbolic tangent (Hendrycks and Gimpel, 2016)."""
     return 0.5 * x * (1 + xp.tanh(GELU_SCALE * (x + GELU_CUBE * x * x * x)))
