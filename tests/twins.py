@@ -21,6 +21,12 @@ class Whole(NamedTuple):
     high: int
 
 
+class Fixed(NamedTuple):
+    """An operand of these numbers, without a gradient."""
+
+    data: Any
+
+
 class Flags(NamedTuple):
     """A boolean operand."""
 
@@ -69,13 +75,15 @@ def operands(specs, torch, seed=None):
             data = rng.random(spec.shape) < 0.3
         elif isinstance(spec, np.ndarray):
             data = spec
+        elif isinstance(spec, Fixed):
+            data = spec.data
         elif isinstance(spec, tuple):
             data = rng.standard_normal(spec)
         else:
             ours.append(spec)
             theirs.append(spec)
             continue
-        inexact = data.dtype.kind == "f"
+        inexact = data.dtype.kind == "f" and not isinstance(spec, Fixed)
         ours.append(pg.tensor(data, requires_grad=inexact))
         theirs.append(torch.tensor(data, requires_grad=inexact))
     return ours, theirs

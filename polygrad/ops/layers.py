@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from polygrad.core import bools, case, composite, discrete, general, ints, linear
+from polygrad.core import bools, case, composite, discrete, general, ints, linear, pointwise
 from polygrad.ops.reductions import axes_of, count_of, restore
 
 
@@ -326,6 +326,30 @@ def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index):
     safe = xp.expand_dims(xp.where(ignored, xp.zeros_like(target), target), axis=axis)
     losses = xp.squeeze(lse - xp.take_along_axis(z, safe, axis=axis), axis=axis)
     return xp.where(ignored, xp.zeros_like(losses), losses), xp.squeeze(lse + top, axis=axis)
+
+
+# PyTorch's bounds: logarithms count as at least -100, the slope's denominator as at least 1e-12.
+LEAST_LOG, LEAST_VARIANCE = -100.0, 1e-12
+
+
+def _bounded_log(xp, x):
+    zero = x == 0
+    return xp.where(zero, LEAST_LOG, xp.maximum(xp.log(xp.where(zero, 1, x)), LEAST_LOG))
+
+
+@pointwise(
+    x=lambda xp, x, target: (x - target) / xp.maximum(x * (1 - x), LEAST_VARIANCE),
+    target=lambda xp, x: _bounded_log(xp, 1 - x) - _bounded_log(xp, x),
+    dtypes="real floating",
+    domain=(0.1, 0.9),
+    node="BinaryCrossEntropy",
+    cases=[((3, 4), (3, 4))],
+)
+def binary_entropy(xp, x, target, /):
+    """-(target * log(x) + (1 - target) * log(1 - x)), at most 100 for targets of [0, 1]."""
+    one = x == 1
+    no = xp.where(one, LEAST_LOG, xp.maximum(xp.log1p(-xp.where(one, 0, x)), LEAST_LOG))
+    return (target - 1) * no - target * _bounded_log(xp, x)
 
 
 @discrete(dtypes="integer", cases=[case(ints((5,), -2, 4), classes=3, ignore_index=-1)])
