@@ -5,9 +5,22 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd, data, fft, io, linalg, models, nn, optim, random, special
+from polygrad import autograd, data, fft, func, io, linalg, models, nn, optim, random, special
 from polygrad._version import __version__
 from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from polygrad.autograd.verbs import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+    value_and_grad,
+    vhp,
+    vjp,
+)
 from polygrad.config import show_config
 from polygrad.core import (
     BackendNotAvailable,

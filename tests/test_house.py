@@ -118,6 +118,7 @@ HEIGHT = {
     "optim": 4,
     "data": 4,
     "models": 4,
+    "func": 4,
     "io": 4,
     "viz": 4,
     "config": 4,
@@ -138,6 +139,8 @@ SPELLINGS = {
     "_to_numpy": "where Backend keeps that slot",
 }
 STRINGS = {
+    ("polygrad/autograd/verbs.py", "torch"): "the name of a convention of complex gradients",
+    ("polygrad/autograd/verbs.py", "jax"): "the name of the other one",
     ("polygrad/core/backend.py", "numpy"): "the default backend's name",
     ("polygrad/__main__.py", "names, such as numpy or jax"): "what the command line's help says",
 }

@@ -1,6 +1,6 @@
 """Gradients: PyTorch's `torch.autograd` over any backend."""
 
-from polygrad.autograd import graph
+from polygrad.autograd import functional, graph
 from polygrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from polygrad.autograd.gradients import backward, grad
 from polygrad.autograd.hooks import register_multi_grad_hook
@@ -20,6 +20,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
     "graph",
     "inference_mode",

@@ -11,7 +11,7 @@ from polygrad.core.engine import reverse
 from polygrad.core.tensor import Leaf, Pick, grad_of, using_mode
 from polygrad.core.watch import Walk, run_pre
 
-__all__ = ["GradientEdge", "backward", "get_gradient_edge", "grad"]
+__all__ = ["GradientEdge", "backward", "get_gradient_edge", "grad", "seed"]
 
 
 class GradientEdge(NamedTuple):
@@ -48,7 +48,7 @@ def _standin(edge: GradientEdge) -> Tensor:
     return new_tensor(backend.xp.empty(tuple(target.shape), dtype=target.dtype), backend, target)
 
 
-def _seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
+def seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
     """The cotangent to start from: `g`, or one for a scalar; raw unless the walk is recorded."""
     if y._node is None:
         raise RuntimeError(f"element {index} of tensors does not require grad and does not have a grad_fn")
@@ -91,8 +91,8 @@ def _seeds(outputs: list[Tensor], gradients: Any, record: bool) -> dict[Any, Any
     for i, (y, g) in enumerate(zip(outputs, given, strict=True)):
         if not isinstance(y, Tensor):
             raise TypeError(f"element {i} is a {type(y).__name__}, expected a Tensor")
-        seed = _seed(y, g, i, record)
-        seeds[y._node] = seed if y._node not in seeds else seeds[y._node] + seed
+        first = seed(y, g, i, record)
+        seeds[y._node] = first if y._node not in seeds else seeds[y._node] + first
     return seeds
 
 

@@ -19,14 +19,13 @@ FREED: tuple[Any, ...] = ("freed",)
 _serial = attrgetter("serial")
 
 
-def collect(roots: Any, ends: Any = ()) -> list[Any]:
-    """Every Node and Pick that the roots were computed from, oldest first; `ends` and what is behind them is left out.
+def collect(roots: Any, ends: Any = (), since: int = 0) -> list[Any]:
+    """Every Node and Pick that the roots were computed from, oldest first.
 
-    So is everything older than all ends, which cannot lead to one.
+    Left out are `ends` and what is behind them, and everything with a serial number up to `since` (the roots excepted).
     """
     found: list[Any] = []
     seen: set[Any] = set(ends)
-    oldest = min((e.serial for e in ends), default=0)
     stack = [r for r in roots if type(r) is not Leaf]
     pop, push, add, keep = stack.pop, stack.append, seen.add, found.append
     while stack:
@@ -36,7 +35,7 @@ def collect(roots: Any, ends: Any = ()) -> list[Any]:
         add(n)
         keep(n)
         for e in n.edges:
-            if e is not None and type(e) is not Leaf and e.serial > oldest:
+            if e is not None and e.serial > since and type(e) is not Leaf:
                 push(e)
     found.sort(key=_serial)
     return found
@@ -104,18 +103,21 @@ def reverse(
     retain: bool = False,
     record: bool = False,
     until: bool = False,
+    since: int = 0,
     walk: Walk | None = None,
 ) -> dict[Any, Any]:
     """Walk newest first from `seeds` (node -> cotangent) and return the cotangents of the leaves, or of `targets`.
 
     Cotangents are raw arrays, or Tensors when `record` is set. Unless `retain` is set, what nodes kept is dropped as the walk
-    passes them. With `until` the walk ends at the targets, and their hooks are left to whoever walks on. With `walk` the caller
-    finishes it, when it has done what may fail.
+    passes them. With `until` the walk ends at the targets, and their hooks are left to whoever walks on. Nodes with a serial
+    number up to `since` are constants. With `walk` the caller finishes it, when it has done what may fail.
 
     Raises:
         RuntimeError: a node on the way was already walked without `retain`; in anomaly mode, a node makes NaN.
     """
-    order = collect(seeds, targets) if until else collect(seeds)
+    if targets:  # what is older than all of them cannot lead to one
+        since = max(since, min([t.serial for t in targets]) - 1)
+    order = collect(seeds, targets if until else (), since)
     mode = current_mode()
     anomaly = mode is not None and mode.anomaly == "check"
     watch = Walk(record) if walk is None else walk
@@ -260,14 +262,16 @@ def _complete(xp: Any, n: Node, parts: list[Any], record: bool) -> tuple[Any, ..
     )
 
 
-def forward(roots: Any, tangents: dict[Any, Any], *, record: bool = False) -> dict[Any, Any]:
+def forward(roots: Any, tangents: dict[Any, Any], *, record: bool = False, since: int = 0) -> dict[Any, Any]:
     """Walk oldest first from `tangents` (node or leaf -> tangent) and return the tangents of the roots that depend on them.
+
+    Nodes with a serial number up to `since` are constants.
 
     Tangents are raw arrays, or Tensors when `record` is set; they live in a dictionary keyed by node, so nested derivatives
     cannot be confused. Nothing is freed.
     """
     known = dict(tangents)
-    for n in collect(roots):
+    for n in collect(roots, (), since):
         if n in known:
             continue
         if type(n) is Pick:

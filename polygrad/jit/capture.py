@@ -9,11 +9,12 @@ from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import declared
 from polygrad.core.dtype import default_for, promote
 from polygrad.core.engine import FREED, collect, reverse
+from polygrad.core.nest import CONTAINERS, kind_of
 from polygrad.core.promotion import with_scalar
 from polygrad.core.tensor import Leaf, Node, Observer, Pick, Unread, current_mode, using_mode
 from polygrad.jit.environment import MISSING, SCALARS, Environment, Place
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
-from polygrad.jit.nest import CONTAINERS, flatten, kind_of, rebuild
+from polygrad.jit.nest import flatten, rebuild
 from polygrad.jit.numbers import Tape, TracedNumber, same
 from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot, Within
 from polygrad.jit.strict import refuse_growth, reset

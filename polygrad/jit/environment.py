@@ -19,9 +19,9 @@ from typing import Any
 
 from polygrad.core import DType, Tensor, backend_of
 from polygrad.core.backend import loaded_modules
+from polygrad.core.nest import kind_of
 from polygrad.core.tensor import Leaf
 from polygrad.jit.errors import is_polygrad
-from polygrad.jit.nest import kind_of
 from polygrad.jit.numbers import same
 
 __all__ = ["Environment", "Place"]

@@ -9,12 +9,12 @@ from typing import Any
 
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import Program
+from polygrad.core.nest import CONTAINERS
 from polygrad.core.tensor import Leaf
 from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
 from polygrad.jit.environment import MISSING, Place
 from polygrad.jit.errors import TraceError
 from polygrad.jit.history import Whole, attach, spent
-from polygrad.jit.nest import CONTAINERS
 from polygrad.jit.numbers import TracedNumber
 from polygrad.jit.slots import LOCK, Argument, At, Current, Fixed, GradientOf, RawAt, Slot, Within, leaf_of
 
