@@ -31,6 +31,9 @@ from polygrad.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from polygrad.nn.attention import (
+    MultiheadAttention,
+)
 from polygrad.nn.container import (
     ModuleDict,
     ModuleList,
@@ -153,6 +156,13 @@ from polygrad.nn.shape import (
     Flatten,
     Unflatten,
 )
+from polygrad.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from polygrad.nn.vision import (
     ChannelShuffle,
     Fold,
@@ -253,6 +263,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -287,6 +298,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",

@@ -30,6 +30,7 @@ from polygrad.nn.functional.activation import (
     tanhshrink,
     threshold,
 )
+from polygrad.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from polygrad.nn.functional.conv import (
     conv1d,
     conv2d,
@@ -200,6 +201,7 @@ __all__ = [
     "max_unpool3d",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -217,6 +219,7 @@ __all__ = [
     "relu6",
     "rms_norm",
     "rrelu",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
