@@ -1,6 +1,6 @@
 """Neural networks: PyTorch's `torch.nn` over any backend."""
 
-from polygrad.nn import functional, init
+from polygrad.nn import functional, init, utils
 from polygrad.nn.activation import (
     CELU,
     ELU,
@@ -152,6 +152,14 @@ from polygrad.nn.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from polygrad.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNCell,
+)
 from polygrad.nn.shape import (
     Flatten,
     Unflatten,
@@ -224,6 +232,8 @@ __all__ = [
     "FractionalMaxPool3d",
     "GELU",
     "GLU",
+    "GRU",
+    "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
@@ -241,6 +251,8 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -274,6 +286,8 @@ __all__ = [
     "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
+    "RNN",
+    "RNNCell",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -315,4 +329,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "utils",
 ]
