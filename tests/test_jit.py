@@ -357,6 +357,32 @@ def test_buffers_are_donated(compiled):
     assert not old.is_deleted()
 
 
+def test_new_gradients_take_the_memory_of_old_ones(compiled):
+    w = pg.ones(1024, requires_grad=True)
+
+    @pg.jit
+    def step(x):
+        w.grad = None
+        (w * x).sum().backward()
+
+    step(pg.tensor(1.0))
+    pointer = w.grad._array.unsafe_buffer_pointer()
+    step(pg.tensor(2.0))
+    assert w.grad._array.unsafe_buffer_pointer() == pointer
+    kept, holds = [], [lambda g: g, lambda g: g.detach(), lambda g: g.numpy(), lambda g: g._array]
+    for i, hold in enumerate(holds, 3):  # but not from somebody who looks at them
+        kept.append(hold(w.grad))
+        step(pg.tensor(float(i)))
+        assert w.grad.tolist()[-1] == i
+    assert [float(k[0]) for k in kept] == [2, 3, 4, 5]
+    w.grad = None
+    step(pg.tensor(7.0))
+    assert w.grad.tolist()[0] == 7
+    w.data, w.grad = pg.ones(8), pg.ones(8)
+    step(pg.tensor(8.0))
+    assert w.grad.tolist() == [8] * 8
+
+
 def test_donated_arguments(compiled):
     step = pg.jit(lambda x, y: x + y, donate_argnums=0)
     x, y = pg.ones(1024), pg.ones(1024)
@@ -543,3 +569,32 @@ def test_arithmetic_is_replayed_to_the_last_bit():
     assert tape.replay([1, 3]) is None
     assert math.sqrt(step) == math.sqrt(3)
     assert tape.replay([0.1, 4]) is None
+
+
+# --------------------------------------------------------------------------------------- constants of the JAX adapter
+
+
+def test_constants_are_those_of_the_library(compiled):
+    jnp, arrays = compiled.xp, compiled.arrays
+    x = jnp.arange(6.0).reshape(2, 3)
+    for dtype in (None, jnp.float32, jnp.int8, jnp.bool, jnp.complex128, jnp.bfloat16):
+        for name in ("zeros", "ones"):
+            made, own = getattr(arrays, name)((2, 3), dtype=dtype), getattr(jnp, name)((2, 3), dtype=dtype)
+            assert made.dtype == own.dtype and (made == own).all() and not made.weak_type
+            made = getattr(arrays, f"{name}_like")(x, dtype=dtype)
+            assert made.dtype == (x.dtype if dtype is None else dtype) and (made == own.astype(made.dtype)).all()
+    for value, dtype in (
+        (3, jnp.int32),
+        (-1, jnp.uint8),
+        (2.5, jnp.float32),
+        (2.5, None),
+        (2.5, jnp.int32),
+        (True, None),
+    ):
+        made, own = arrays.full(4, value, dtype=dtype), jnp.full(4, value, dtype=dtype)
+        assert made.dtype == own.dtype and (made == own).all()
+
+
+def test_constants_are_small_in_a_program(compiled):
+    step = pg.jit(lambda x: x + pg.full((1000, 1000), 3.0) * pg.zeros_like(x))
+    assert len(step.hlo(pg.ones((1000, 1000)))) < 20_000

@@ -8,6 +8,7 @@ import jax.numpy as xp
 from polygrad.core import Backend
 from polygrad_jax import functions, random, windows
 from polygrad_jax.compiler import XLA, device
+from polygrad_jax.creation import CREATION
 
 __all__ = ["backend"]
 
@@ -73,4 +74,5 @@ backend = Backend(
     pad_constant=windows.pad_constant,
     **{name: getattr(random, name) for name in random.__all__},
     **functions.FAST,
+    **CREATION,
 )

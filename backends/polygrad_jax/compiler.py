@@ -1,6 +1,6 @@
 """JAX's compiler: one XLA executable for a captured function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,9 +23,12 @@ class Program:
         jaxpr = self.closed.jaxpr
         read = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
         self.used = [id(v) in read for v in jaxpr.invars[1 if numbers else 0 :]]
+        self.kinds = [(tuple(a.shape), a.dtype) for a in self.closed.out_avals]
         self.compiled: Any = None
 
-    def compile(self, numbers: bool, donated: list[int]) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
+    def compile(
+        self, numbers: bool, donated: list[int], spare: Sequence[int] = ()
+    ) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
         """The executable; see `polygrad.core.backend.Program`."""
         given = set(donated)
         kept = [i for i, used in enumerate(self.used) if used and i not in given]
@@ -45,18 +48,20 @@ class Program:
 
         inner = self._again()
         vector, arrays = self.arguments
-        examples = [arrays[i] for i in donated], [arrays[i] for i in kept]
-        lowered = jax.jit(run, donate_argnums=1).lower(vector if numbers else [], *examples)
+        blanks = [jax.ShapeDtypeStruct(*self.kinds[i]) for i in spare]
+        examples = [*(arrays[i] for i in donated), *blanks], [arrays[i] for i in kept]
+        # XLA gives each donated buffer to the first result of its shape: that is why what is rebound comes first.
+        lowered = jax.jit(run, donate_argnums=1, keep_unused=True).lower(vector if numbers else [], *examples)
         self.compiled = compiled = lowered.compile()
-        if numbers:
+        place = _placed(self.numbers) if numbers else lambda numbers: []
 
-            def call(numbers: list[float], lent: list[Any], held: list[Any]) -> list[Any]:
-                padded = np.zeros(self.numbers)
-                padded[: len(numbers)] = numbers
-                return compiled([padded], lent, held)
+        def call(numbers: list[float], lent: list[Any], held: list[Any]) -> list[Any]:
+            for i, blank in enumerate(blanks, len(donated)):
+                if lent[i] is None:
+                    lent[i] = jax.device_put(np.empty(blank.shape, blank.dtype))
+            return compiled(place(numbers), lent, held)
 
-            return call
-        return lambda numbers, lent, held: compiled([], lent, held)
+        return call
 
     def _again(self) -> Callable[..., Any]:
         """The traced function as part of another: its equations, without running Python again."""
@@ -75,6 +80,23 @@ class Program:
         """XLA's estimate."""
         found = self.compiled.cost_analysis()
         return dict(found[0] if isinstance(found, list) else found)
+
+
+def _placed(capacity: int) -> Callable[[list[float]], list[Any]]:
+    """Puts numbers where the program finds them; only if they are others than last time, since a transfer takes a while."""
+    last: tuple[bytes, list[Any]] = b"", []
+
+    def place(numbers: list[float]) -> list[Any]:
+        nonlocal last
+        padded = np.zeros(capacity)
+        padded[: len(numbers)] = numbers
+        bits, (known, placed) = padded.tobytes(), last
+        if bits != known:
+            placed = [jax.device_put(padded)]
+            last = bits, placed
+        return placed
+
+    return place
 
 
 def _described(array: Any) -> Any:

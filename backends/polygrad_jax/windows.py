@@ -4,6 +4,7 @@ What XLA would take and PyTorch would not (channels that do not fit, windows lar
 body then says what is wrong.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -71,23 +72,36 @@ def pad_constant(x: Any, /, *, padding: Any, value: Any = 0) -> Any:
 
 @partial(jax.jit, static_argnames=("out", "kernel_size", "stride", "padding", "dilation"))
 def _largest(x: Any, out: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, Any]:
-    size, spatial = x.shape[2:], len(out)
+    size = x.shape[2:]
+    rows = [math.prod(size[i + 1 :]) for i in range(len(size))]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *[(lo, hi, 0) for lo, hi in padding]])
-    best = index = None
+    corners = [
+        lax.broadcasted_iota(jnp.int32, out, i) * s - lo
+        for i, (s, (lo, _)) in enumerate(zip(stride, padding, strict=True))
+    ]
+    best = offset = None
+    full = False  # every window has met an element that is no padding
     for tap in product(*map(range, kernel_size)):
         start = [a * d for a, d in zip(tap, dilation, strict=True)]
         stop = [a + (o - 1) * s + 1 for a, o, s in zip(start, out, stride, strict=True)]
         value = lax.slice(padded, (0, 0, *start), (*x.shape[:2], *stop), (1, 1, *stride))
-        flat, inside = jnp.zeros((), jnp.int64), jnp.ones((), bool)
-        for i, (n, o, s, a, (before, _)) in enumerate(zip(size, out, stride, start, padding, strict=True)):
-            place = jnp.arange(o).reshape([o if j == i else 1 for j in range(spatial)]) * s + (a - before)
-            flat, inside = flat * n + place, inside & (place >= 0) & (place < n)
+        inside = None
+        for n, o, s, a, corner, (before, _) in zip(size, out, stride, start, corners, padding, strict=True):
+            if a < before or a - before + (o - 1) * s >= n:
+                here = (corner >= -a) & (corner < n - a)
+                inside = here if inside is None else inside & here
+        here = sum(a * row for a, row in zip(start, rows, strict=True))
         if best is None:
-            best, index = value, jnp.where(inside, flat, -1) + jnp.zeros(value.shape, jnp.int64)
-            continue
-        better = inside & ((index < 0) | (value > best) | ((value != value) & (best == best)))
-        best, index = jnp.where(better, value, best), jnp.where(better, flat, index)
-    return best, index
+            best, offset = value, jnp.full(value.shape, here, jnp.int32)
+            offset = offset if inside is None else jnp.where(inside, offset, -1)
+        else:
+            better = (best == best) & ~(value <= best)  # larger, or the first NaN
+            better = better if full else better | (offset < 0)
+            better = better if inside is None else better & inside
+            best, offset = jnp.where(better, value, best), jnp.where(better, here, offset)
+        full |= inside is None
+    corner = sum(c * row for c, row in zip(corners, rows, strict=True))
+    return best, (offset + corner).astype(jnp.int64)
 
 
 def max_pool(x: Any, /, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -55,14 +55,19 @@ class Program(Protocol):
 
     Attributes:
         used: per array handed to `Compiler.trace`, whether the results depend on it.
+        kinds: the shape and dtype of each result.
     """
 
     used: list[bool]
+    kinds: list[tuple[tuple[int, ...], Any]]
 
-    def compile(self, numbers: bool, donated: list[int]) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
+    def compile(
+        self, numbers: bool, donated: list[int], spare: Sequence[int] = ()
+    ) -> Callable[[list[float], list[Any], list[Any]], list[Any]]:
         """A function of (numbers, donated arrays, other arrays), in their order, without those that are not used.
 
-        The memory of a donated array may be taken for a result; the array must not be looked at again.
+        The memory of a donated array may be taken for a result; the array must not be looked at again. After those of the
+        function's arguments come arrays like the results `spare`, for these to be written over; or None, for fresh memory.
         """
 
     def text(self) -> Any:
@@ -251,11 +256,11 @@ class Backend:
         """Fill both namespaces, once; returns the backend."""
         if self._ready:
             return self
-        unknown = sorted(set(self.fast) - set(declared.ops))
+        unknown = sorted(set(self.fast) - set(declared.ops) - set(PLAIN))
         if unknown:
             raise TypeError(f"backend {self.name!r} overrides {', '.join(unknown)}, which no op declares")
         for name in PLAIN:
-            if (function := resolve(self.xp, name)) is not None:
+            if (function := self.fast.get(name) or resolve(self.xp, name)) is not None:
                 assign(self.arrays, name, function)
         for space in (self.arrays, self.tensors):
             for name, value in CONSTANTS.items():

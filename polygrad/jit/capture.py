@@ -317,12 +317,15 @@ class Capture(Observer):
     def _learn(self, result: Any) -> None:
         if len(self.tape.used) > self.capacity:
             raise Again(len(self.tape.used))
-        self.result = self._template(result, "the result")
-        for slot in self.slots:
+        for (
+            slot
+        ) in self.slots:  # first what is rebound, then gradients: the memory of the old ones goes to them in this order
             x = slot.tensor
             if x._array is not slot.stand_in:
                 history = x._node if type(x._node) in (Node, Pick) else None
                 self.rebound.append((slot, Made(self._output(x._array), False, history)))
+        for slot in self.slots:
+            x = slot.tensor
             if slot.leaf is not None:
                 self._learn_gradient(slot, slot.leaf.grad)
             if slot.outer is not None and type(x._node) is Leaf and isinstance(x._node.grad, Tensor):
@@ -330,6 +333,7 @@ class Capture(Observer):
                     f"backward() runs into the history of {slot.path}, which was recorded outside of the function; "
                     "detach it, or compute it inside"
                 )
+        self.result = self._template(result, "the result")
         self._learn_effects()
         marked = [*self.made.values(), *(made for _, made in self.rebound)]
         self.live = [made for made in marked if made.node is not None and alive(made.node)]

@@ -13,7 +13,7 @@ import io
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from operator import is_, itemgetter
 from typing import Any
 
@@ -302,48 +302,54 @@ class Environment:
 
 
 class Guards:
-    """The places of an environment, and what they must hold, grouped by what holds them."""
+    """The places of an environment and what they must hold, read in as few steps as their kinds allow: each call does it.
+
+    Items of tuples are left out, since whoever holds the tuple is looked at.
+    """
 
     def __init__(self, environment: Environment, free: set[tuple[int, Any]]):
-        grouped: dict[int, tuple[Any, list[Place]]] = {}
+        held: dict[int, dict[Any, Place]] = {}
         for place in environment.places:
-            if place.name not in free:
-                grouped.setdefault(id(place.holder), (place.holder, []))[1].append(place)
-        self.groups = [_group(holder, places) for holder, places in grouped.values()]
-        self.sizes = [(held, len(before), path) for held, before, path in environment.containers]
+            if place.name not in free and not isinstance(place.holder, tuple):
+                held.setdefault(id(place.holder), {})[place.name] = place
+        groups = [list(found.values()) for found in held.values()]
+        cells = [g for g in groups if isinstance(g[0].holder, types.CellType)]
+        items = [g for g in groups if isinstance(g[0].holder, dict | list | deque | types.MappingProxyType)]
+        known = {id(g) for g in [*cells, *items]}
+        attributes = [g for g in groups if id(g) not in known]
+        single = [g for g in items if len(g) == 1]
+        several = [g for g in items if len(g) > 1]
+        self.places = [place for g in [*cells, *single, *attributes, *several] for place in g]
+        self.expected = [place.value for place in self.places]
+        self.cells = [g[0].holder for g in cells]
+        self.single = [(g[0].holder, g[0].key) for g in single]
+        self.attributes = [(place.holder, place.key) for g in attributes for place in g]
+        self.several = [(itemgetter(*[place.key for place in g]), g[0].holder) for g in several]
+        self.containers = [container for container, _, _ in environment.containers]
+        self.sizes = [len(before) for _, before, _ in environment.containers]
+        self.paths = [path for _, _, path in environment.containers]
         self.sets = [(held, before, path) for held, before, path in environment.containers if isinstance(held, set)]
 
     def broken(self) -> Place | str | None:
         """The first place that holds something else than it did (or the path of a container that grew), or None."""
-        for read, holder, expected, places in self.groups:
-            try:
-                if all(map(is_, read(holder), expected)):
-                    continue
-            except (KeyError, IndexError, AttributeError, ValueError):
-                pass
-            for place, value in zip(places, expected, strict=True):
-                now = place.get()
-                if now is not value and not (isinstance(value, SCALARS) and same(now, value)):
+        try:
+            now = [cell.cell_contents for cell in self.cells]
+            now += [holder[key] for holder, key in self.single]
+            now += [getattr(holder, key) for holder, key in self.attributes]
+            for read, holder in self.several:
+                now += read(holder)
+            unchanged = all(map(is_, now, self.expected))
+        except (KeyError, IndexError, AttributeError, ValueError):
+            unchanged = False
+        if not unchanged:
+            for place, value in zip(self.places, self.expected, strict=True):
+                found = place.get()
+                if found is not value and not (isinstance(value, SCALARS) and same(found, value)):
                     return place
-        for container, size, path in self.sizes:
-            if len(container) != size:
-                return path
+        sizes = list(map(len, self.containers))
+        if sizes != self.sizes:
+            return next(path for path, a, b in zip(self.paths, sizes, self.sizes, strict=True) if a != b)
         for container, before, path in self.sets:
             if container != before:
                 return path
         return None
-
-
-def _group(
-    holder: Any, places: list[Place]
-) -> tuple[Callable[[Any], Iterable[Any]], Any, tuple[Any, ...], list[Place]]:
-    """How the values at places of one holder are read in one go, the holder, and what they were."""
-    expected = tuple([place.value for place in places])
-    keys = [place.key for place in places]
-    if isinstance(holder, types.CellType):
-        return lambda cell: (cell.cell_contents,), holder, expected, places
-    if not isinstance(holder, dict | list | tuple | deque | types.MappingProxyType):
-        return lambda thing: [getattr(thing, key) for key in keys], holder, expected, places
-    if len(keys) == 1:
-        return lambda held: (held[keys[0]],), holder, expected, places
-    return itemgetter(*keys), holder, expected, places

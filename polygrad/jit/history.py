@@ -29,8 +29,8 @@ SPENT = undifferentiable(
 
 
 def spent(array: Any, backend: Backend) -> Any:
-    """A history through which no gradient flows any more; walking it raises RuntimeError."""
-    return attach(SPENT, [Leaf(array, backend)], [array], backend, {})[0]
+    """A node through which no gradient flows any more; walking it raises RuntimeError. Its results are Picks."""
+    return attach(SPENT, [Leaf(array, backend)], [array], backend, {})[0].edges[0]
 
 
 def boundary(nodes: list[Any], mark: int) -> list[Any]:

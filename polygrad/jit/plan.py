@@ -10,7 +10,7 @@ from typing import Any
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import Program
 from polygrad.core.nest import CONTAINERS
-from polygrad.core.tensor import Leaf
+from polygrad.core.tensor import Leaf, Pick
 from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
 from polygrad.jit.environment import MISSING, Place
 from polygrad.jit.errors import TraceError
@@ -37,13 +37,33 @@ class _Box:
     _array: Any
 
 
+class _Owner:
+    """Stands for a leaf where references are counted."""
+
+    __slots__ = ("grad",)
+    grad: Any
+
+
 def _alone() -> int:
     box = _Box()
     box._array = object()
     return _count([box._array])
 
 
-ALONE = _alone()
+def _references(leaf: Any) -> tuple[int, int]:
+    """How many references are seen to a leaf's gradient and to the array in it."""
+    grad = leaf.grad
+    return getrefcount(grad), getrefcount(grad._array)
+
+
+def _owned() -> tuple[int, int]:
+    owner = _Owner()
+    owner.grad = _Box()
+    owner.grad._array = object()
+    return _references(owner)
+
+
+ALONE, OWNED = _alone(), _owned()
 
 
 class Plan:
@@ -71,7 +91,7 @@ class Plan:
         self.result = capture.result
         self.effects = capture.effects
         self._choose(capture, donate, donated_arguments)
-        self._index(capture)
+        self._index(capture, donate)
         free = capture.varying - self._shared(capture)
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
         self.guards = capture.environment.guards(free)
@@ -79,6 +99,7 @@ class Plan:
         self.marked = [made for _, made in capture.rebound] + list(capture.made.values())
         self.edges = [i for i, slot in enumerate(self.slots) if slot.tensor._node is not None] if self.live else []
         self.pull: Any = None
+        self.ends: dict[int, Any] = {}
         self.writes = bool(self.rebound or self.gradients or self.effects or self.donated)
         self._release(capture)
 
@@ -110,7 +131,7 @@ class Plan:
         self.donated, self.kept = donated, kept
         self.overwritten = used
 
-    def _index(self, capture: Capture) -> None:
+    def _index(self, capture: Capture, donate: bool) -> None:
         where = {id(slot): i for i, slot in enumerate(self.slots)}
         self.base = [slot.ref.tensor if type(slot.ref) is Fixed else None for slot in self.slots]
         self.variable = [(i, slot.ref) for i, slot in enumerate(self.slots) if type(slot.ref) is not Fixed]
@@ -124,8 +145,13 @@ class Plan:
         self.gradients = [(where[id(slot)], template) for slot, template in capture.gradients]
         looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
         self.presence = [(i, self.slots[i].leaf.grad is not None) for i in sorted(looked)]  # type: ignore[union-attr]
-        # Old gradients that nobody looks at go before the program runs, so that new ones can take their memory.
-        self.dropped = [i not in looked for i, _ in self.gradients]
+        # New gradients are written over old ones that nobody looks at, or the heap would grow with every step.
+        taken = {made.output for _, made in self.rebound}
+        self.spare: dict[int, int] = {}
+        for k, (i, template) in enumerate(self.gradients):
+            if donate and i not in looked and type(template) is Made and template.node is None:
+                if template.output not in taken:
+                    self.spare.setdefault(template.output, k)
         self.leaves = [(i, self.slots[i].leaf if type(self.slots[i].ref) is Fixed else None) for i, _ in self.gradients]
         self.shapes = [_kind(s.array, self.backend) for s in self.slots]
         tensors = capture.environment.tensors
@@ -158,7 +184,7 @@ class Plan:
 
     def compile(self) -> None:
         """Compile the program, which takes seconds and looks at no box."""
-        self.run_program = self.program.compile(bool(self.tape.used), self.overwritten)
+        self.run_program = self.program.compile(bool(self.tape.used), self.overwritten, list(self.spare))
 
     def _shared(self, capture: Capture) -> set[tuple[int, Any]]:
         """Varying places whose tensor stands at other places too: those must stay as they are."""
@@ -220,11 +246,9 @@ class Plan:
             Stale: the arrays are not what the program was compiled for. Nothing has changed then.
         """
         leaves_of = [known or leaf_of(tensors[i]) for i, known in self.leaves]
-        for leaf, dropped in zip(leaves_of, self.dropped, strict=True):
-            if dropped:
-                leaf.grad = None  # type: ignore[union-attr]
+        spare = [self._spared(leaves_of[k], self.gradients[k][1]) for k in self.spare.values()]
         try:
-            outputs = self.run_program([values[i] for i in self.tape.used], lent, held)
+            outputs = self.run_program([values[i] for i in self.tape.used], lent + spare, held)
         except (TypeError, ValueError) as error:
             if self._changed(tensors):
                 raise Stale from error
@@ -259,8 +283,19 @@ class Plan:
             nodes = {id(made): node for made, node in zip(live, found, strict=True)}
         for made in self.marked:
             if made.node is SPENT:
-                nodes[id(made)] = spent(outputs[made.output], self.backend)
+                array = outputs[made.output]
+                node = self.ends.get(id(made))
+                if node is None:
+                    self.ends[id(made)] = node = spent(array, self.backend)
+                nodes[id(made)] = Pick(node, 0, array)
         return nodes
+
+    def _spared(self, leaf: Any, made: Made) -> Any:
+        """The array of an old gradient if nobody else can see it and the new one has its form, else None."""
+        if leaf.grad is None or _references(leaf) != OWNED:
+            return None
+        array = leaf.grad._array
+        return array if (array.shape, array.dtype) == self.program.kinds[made.output] else None
 
     def _unshared(self, lent: list[Any]) -> list[Any]:
         """Arrays to be overwritten, with copies of those that somebody else still holds."""

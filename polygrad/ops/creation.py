@@ -109,19 +109,23 @@ def _joined(shape: Any, sizes: tuple[Any, ...]) -> tuple[int, ...]:
 @creation
 def zeros(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """Zeros of a shape, given as a tuple or as sizes."""
-    return _made(backend.xp.zeros(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(
+        backend.arrays.zeros(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad
+    )
 
 
 @creation
 def ones(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """Ones of a shape, given as a tuple or as sizes."""
-    return _made(backend.xp.ones(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(backend.arrays.ones(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
 
 
 @creation
 def empty(backend, shape=(), *sizes, dtype=None, device=None, requires_grad=False):
     """A tensor of a shape with whatever values are there."""
-    return _made(backend.xp.empty(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad)
+    return _made(
+        backend.arrays.empty(_joined(shape, sizes), **_options(backend, dtype, device)), backend, requires_grad
+    )
 
 
 @creation
@@ -131,7 +135,7 @@ def full(backend, shape, fill_value, *, dtype=None, device=None, requires_grad=F
         x = backend.tensors.broadcast_to(fill_value, _shape(shape))
         return x if dtype is None else backend.tensors.astype(x, as_dtype(dtype))
     options = _options(backend, dtype, device, _kind(fill_value))
-    return _made(backend.xp.full(_shape(shape), fill_value, **options), backend, requires_grad)
+    return _made(backend.arrays.full(_shape(shape), fill_value, **options), backend, requires_grad)
 
 
 @creation
@@ -167,7 +171,7 @@ def _like(name: str) -> Callable[..., Any]:
         array = x._array if isinstance(x, Tensor) else x
         native = array.dtype if dtype is None else home.native(dtype)
         where = {} if device is None else {"device": device}
-        return _made(getattr(home.xp, name)(array, dtype=native, **where), home, requires_grad)
+        return _made(getattr(home.arrays, name)(array, dtype=native, **where), home, requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"A tensor like x in shape, dtype, device and backend, filled as by `{name[:-5]}`."
@@ -187,7 +191,7 @@ def full_like(backend, x, /, fill_value, *, dtype=None, device=None, requires_gr
         return home.tensors.full(x.shape, fill_value, dtype=dtype or x.dtype)
     native = x._array.dtype if dtype is None else home.native(dtype)
     where = {} if device is None else {"device": device}
-    return _made(home.xp.full_like(x._array, fill_value, dtype=native, **where), home, requires_grad)
+    return _made(home.arrays.full_like(x._array, fill_value, dtype=native, **where), home, requires_grad)
 
 
 @creation
@@ -354,7 +358,7 @@ method(Size)
 def new_full(x: Tensor, shape: tuple[int, ...], value: Any, dtype: Any) -> Tensor:
     """A constant of the dtype (unless given), device and backend of x."""
     native = x._array.dtype if dtype is None else x._backend.native(dtype)
-    return new_tensor(x._backend.xp.full(shape, value, dtype=native, device=x.device), x._backend)
+    return new_tensor(x._backend.arrays.full(shape, value, dtype=native, device=x.device), x._backend)
 
 
 @method
