@@ -37,6 +37,7 @@ from polygrad.core.backend import CONSTANTS as _CONSTANTS
 from polygrad.core.backend import declared as _declared
 from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.printing import set_printoptions
+from polygrad.io import load, save
 from polygrad.jit import cond, jit, while_loop
 from polygrad.ops.composite import (
     allclose,

@@ -144,6 +144,13 @@ STRINGS = {
     ("polygrad/core/backend.py", "numpy"): "the default backend's name",
     ("polygrad/__main__.py", "names, such as numpy or jax"): "what the command line's help says",
 }
+# Files whose strings are the words of a file format that names a library.
+FORMATS = {
+    "polygrad/io/names.py": "what PyTorch's pickles name",
+    "polygrad/io/archive.py": "refuses TorchScript by its name",
+    "polygrad/io/files.py": "says which formats it reads",
+    "polygrad/io/unpickler.py": "says which formats it reads",
+}
 # Third-party packages that a file above the core may import, inside a function, as an optional extra.
 EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors"}
 # Functions that import a module of ours late, with the reason.
@@ -271,6 +278,8 @@ def libraries_named(path):
         for name in written_names(node):
             if library_words(name) and not (name in SPELLINGS and is_ours(node)):
                 yield f"{place(path, node)} names {name}"
+        if name_of(path) in FORMATS:
+            continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             text = re.sub(rf"\b({'|'.join(SPELLINGS)})(?=\()", "", node.value)  # a message may say `.numpy()`
             exported = node.value in SPELLINGS and in_all(node)

@@ -58,9 +58,10 @@ def file_of(path, header, body=b""):
     [
         (b"{", "is not a safetensors file"),
         (b"[1]", "is not a safetensors file"),
-        ({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, "'x' has data type BF16; readable are"),
+        ({"x": {"dtype": "F8_E5M2", "shape": [4], "data_offsets": [0, 4]}}, "'x' has data type F8_E5M2; readable are"),
         ({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, "has bytes 0 to 4 of 4"),
         ({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, "has bytes 0 to 8 of 4"),
+        ({"x": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}, "the tensors end at byte 2 of 4"),
         ({"x": {"shape": [2]}}, "the entry of 'x' is not in the safetensors format"),
     ],
 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from polygrad.autograd import enable_grad, no_grad
 from polygrad.core import Tensor
@@ -14,8 +13,7 @@ from polygrad.optim.optimizer import Optimizer, check_options
 __all__ = ["LBFGS", "strong_wolfe"]
 
 
-@dataclass
-class Point:
+class Point(NamedTuple):
     """A step length with the function's value, gradient and slope there."""
 
     t: float
