@@ -3,13 +3,25 @@
 import math
 import operator
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from polygrad.core import Backend
-from polygrad_numpy import layers, random, windows
+from polygrad_numpy import (
+    blocks,
+    layers,
+    onednn,
+    onednn_conv,
+    onednn_matmul,
+    onednn_norm,
+    onednn_pointwise,
+    onednn_pool,
+    random,
+    windows,
+)
 
 __all__ = ["backend"]
 
@@ -62,8 +74,28 @@ def sum_product(x1: Any, x2: Any, /, *, axis: Any = None, keepdims: bool = False
 
 
 def info() -> dict[str, Any]:
-    """Versions, for `polygrad.show_config`."""
-    return {"numpy": np.__version__}
+    """Versions, for `polygrad.show_config`, which makes the search for oneDNN happen."""
+    found = onednn.library()
+    return {"numpy": np.__version__, "onednn": onednn.state.reason if found is None else found.text()}
+
+
+def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Callable[..., Any]:
+    """An override that does what `first` does, and where that declines, what `second` does."""
+    if second is None:
+        return first
+
+    def chosen(*operands: Any, **params: Any) -> Any:
+        result = first(*operands, **params)
+        return second(*operands, **params) if result is NotImplemented else result
+
+    chosen.__name__, chosen.__doc__ = first.__name__, first.__doc__
+    return chosen
+
+
+fast = {name: getattr(module, name) for module in (layers, random, windows) for name in module.__all__}
+for module in (onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool):
+    for name in module.__all__:
+        fast[name] = either(getattr(module, name), fast.get(name))
 
 
 # The operators are 10 times faster than the ufuncs on NumPy's 0-d results and equal to them on arrays.
@@ -72,6 +104,7 @@ backend = Backend(
     xp,
     to_numpy=to_numpy,
     owned=owned,
+    blockwise=blocks.blockwise,
     info=info,
     add=operator.add,
     subtract=operator.sub,
@@ -81,5 +114,5 @@ backend = Backend(
     getitem=getitem,
     at_add=at_add,
     sum_product=sum_product,
-    **{name: getattr(module, name) for module in (layers, random, windows) for name in module.__all__},
+    **fast,
 )

@@ -203,6 +203,9 @@ class Backend:
         to_numpy: raw array -> host array of the default backend; needed where DLPack and the buffer protocol are not enough.
         owned: `owned(array, count)` tells whether nobody else can see this buffer, so that an in-place form may reuse it
             (`count` is how many references the caller holds). Without it every in-place form makes a new array.
+        blockwise: `blockwise(function, arrays, reusable)` gives the results (a tuple) of a function that works element by element
+            on arrays of one shape, part by part, the i-th written into arrays[j] where j is the i-th of `reusable` (None for a
+            new array); NotImplemented for arrays that it does not take. Optimizers use it.
         devices: callable that lists the library's devices; the standard's info function by default.
         compiler: what `polygrad.jit` needs of the library's compiler (a `Compiler`); None where there is none.
         device: raw array -> its device, where the standard's attribute does not answer.
@@ -222,6 +225,7 @@ class Backend:
         *,
         to_numpy: Callable[[Any], Any] | None = None,
         owned: Callable[[Any, int], bool] | None = None,
+        blockwise: Callable[..., Any] | None = None,
         devices: Callable[[], list[Any]] | None = None,
         compiler: Compiler | None = None,
         device: Callable[[Any], Any] | None = None,
@@ -233,6 +237,7 @@ class Backend:
         self.xp = xp
         self.fast = {key.replace("__", "."): function for key, function in fast.items()}
         self.owned = owned
+        self.blockwise = blockwise
         self.compiler = compiler
         self.device = device or array_api_compat.device
         self.synchronize = synchronize or (lambda array: array)

@@ -10,7 +10,13 @@ from polygrad.ops.reductions import restore
 INEXACT = ("real floating", "complex floating")
 
 
-@pointwise(x=lambda xp, g, y: xp.where(y > 0, g, 0), dtypes="real")
+@composite(dtypes="real", cases=[((3, 4), (3, 4))])
+def relu_backward(xp, g, y, /):
+    """g where the result y of relu is positive, 0 elsewhere."""
+    return xp.where(y > 0, g, 0)
+
+
+@pointwise(x=lambda xp, g, y: xp.relu_backward(g, y), dtypes="real")
 def relu(xp, x, /):
     """max(x, 0); the derivative at 0 is 0."""
     return xp.maximum(x, 0)

@@ -39,6 +39,8 @@ class Adadelta(Optimizer):
         ValueError: a negative option; rho outside [0, 1].
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -39,6 +39,8 @@ class Adagrad(Optimizer):
         ValueError: a negative option.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

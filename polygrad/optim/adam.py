@@ -56,6 +56,8 @@ class Adam(Optimizer):
         ValueError: a negative rate, eps or decay; betas outside [0, 1).
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -40,6 +40,8 @@ class ASGD(Optimizer):
         ValueError: a negative rate or decay.
     """
 
+    elementwise = True
+
     numbers = frozenset({"step", "eta", "mu"})
 
     def __init__(

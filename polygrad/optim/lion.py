@@ -34,6 +34,8 @@ class Lion(Optimizer):
         ValueError: a negative rate or decay; betas outside [0, 1).
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -48,6 +48,8 @@ class NAdam(Optimizer):
         ValueError: a negative rate, eps or decay; betas outside [0, 1).
     """
 
+    elementwise = True
+
     numbers = frozenset({"step", "mu_product"})
 
     def __init__(

@@ -11,7 +11,9 @@ from typing import Any
 from polygrad.autograd import enable_grad, no_grad
 from polygrad.core import Tensor
 from polygrad.core.hooks import RemovableHandle, add_hook
+from polygrad.core.inplace import is_unshared
 from polygrad.core.methods import functions
+from polygrad.core.tensor import current_mode, new_tensor
 
 __all__ = ["Optimizer", "check_options"]
 
@@ -39,6 +41,8 @@ class Optimizer:
     Attributes:
         param_groups: a list of dicts: "params" and the options, which may be changed between steps.
         state: for each parameter a dict of what the optimizer remembers.
+        elementwise: set by a subclass whose rules (see `apply`) work element by element, so that a backend may run them part by
+            part.
         numbers: keys of the state that hold Python numbers.
 
     Raises:
@@ -47,6 +51,7 @@ class Optimizer:
     """
 
     numbers: frozenset[str] = frozenset({"step"})
+    elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -167,6 +172,8 @@ class Optimizer:
         """
         assert p.grad is not None
         xp, boxes = p._backend.tensors, [p, *(state[name] for name in names)]
+        if self.elementwise and not p.dtype.is_complex and _in_parts(rule, p.grad, boxes, numbers, options):
+            return
         values = [p.detach(), -p.grad if options.pop("maximize", False) else p.grad, *boxes[1:]]
         if p.dtype.is_complex:
             values = [xp.stack([xp.real(x), xp.imag(x)], axis=-1) for x in values]
@@ -247,6 +254,32 @@ class Optimizer:
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(optimizer, args, kwargs)` after each step; the handle's `remove()` ends it."""
         return add_hook(self._step_post_hooks, hook)
+
+
+def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, options: dict[str, Any]) -> bool:
+    """Do what `Optimizer.apply` does by the backend's `blockwise`, if it has one that takes these arrays."""
+    p = boxes[0]
+    backend, mode = p._backend, current_mode()
+    if backend.blockwise is None or not (mode is None or mode.simple):
+        return False
+    if not all(n is None or type(n) in (int, float) for n in numbers):
+        return False
+    options = dict(options)
+    down = not options.pop("maximize", False)
+    xp = backend.arrays
+    reusable = [i if is_unshared(box) else None for i, box in enumerate(boxes)]
+    arrays = [*(box._array for box in boxes), gradient._array]
+
+    def step(p: Any, *rest: Any) -> Any:
+        g = rest[-1] if down else -rest[-1]
+        return rule(xp, p, g, *rest[:-1], *numbers, **options)
+
+    results = backend.blockwise(step, arrays, reusable)
+    if results is NotImplemented:
+        return False
+    for box, value in zip(boxes, results, strict=True):
+        functions.overwrite(box, new_tensor(value, backend))
+    return True
 
 
 def _moved(value: Any, p: Tensor) -> Any:

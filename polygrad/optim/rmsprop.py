@@ -48,6 +48,8 @@ class RMSprop(Optimizer):
         ValueError: a negative option.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -37,6 +37,8 @@ class Rprop(Optimizer):
         ValueError: a negative rate; etas that are not 0 < down < 1 < up.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

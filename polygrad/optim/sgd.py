@@ -12,6 +12,21 @@ from polygrad.optim.optimizer import Optimizer
 __all__ = ["SGD"]
 
 
+def descend(xp, p, g, lr, /, *, weight_decay):
+    """(p,) after a step."""
+    if weight_decay:
+        g = g + weight_decay * p
+    return (p - lr * g,)
+
+
+def accelerate(xp, p, g, v, lr, /, *, momentum, dampening, weight_decay, nesterov):
+    """(p, v) after a step with the velocity v."""
+    if weight_decay:
+        g = g + weight_decay * p
+    v = momentum * v + (g if dampening == 0 else (1 - dampening) * g)
+    return p - lr * (g + momentum * v if nesterov else v), v
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum after Sutskever et al. (2013) as PyTorch has it.
 
@@ -31,6 +46,8 @@ class SGD(Optimizer):
     Raises:
         ValueError: a negative rate, momentum or decay; `nesterov` without momentum or with dampening.
     """
+
+    elementwise = True
 
     def __init__(
         self,
@@ -67,21 +84,19 @@ class SGD(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the velocity is kept as "momentum_buffer"."""
-        momentum, lr = group["momentum"], group["lr"]
-        assert p.grad is not None
-        g = -p.grad if group["maximize"] else p.grad
-        if group["weight_decay"]:
-            g = g + group["weight_decay"] * p.detach()
-        if momentum:
-            v = state.get("momentum_buffer")
-            if v is None:
-                v = g.detach()
-            else:
-                v *= momentum
-                v += g if group["dampening"] == 0 else (1 - group["dampening"]) * g
+        momentum, lr, decay = group["momentum"], group["lr"], group["weight_decay"]
+        options = {"maximize": group["maximize"], "weight_decay": decay}
+        if not momentum:
+            self.apply(descend, p, state, [], lr, **options)
+        elif state.get("momentum_buffer") is not None:
+            more = {name: group[name] for name in ("momentum", "dampening", "nesterov")}
+            self.apply(accelerate, p, state, ["momentum_buffer"], lr, **options, **more)
+        else:
+            assert p.grad is not None
+            g = -p.grad if group["maximize"] else p.grad
+            v = (g + decay * p.detach() if decay else g).detach()
             state["momentum_buffer"] = v
-            g = g + momentum * v if group["nesterov"] else v
-        p -= lr * g
+            p -= lr * (v + momentum * v if group["nesterov"] else v)
 
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """A velocity of zero, where the first step's is momentum * 0 + g."""

@@ -1,0 +1,105 @@
+"""Softmax, gelu and relu by oneDNN, on arrays that are large enough for its threads."""
+
+from typing import Any
+
+import numpy as np
+
+from polygrad_numpy.onednn import Library
+from polygrad_numpy.onednn_primitives import Primitive, dense, described, primitive, taken
+
+__all__ = ["gelu_tanh", "gelu_tanh_backward", "relu", "relu_backward", "softmax", "softmax_backward"]
+
+TRAINING, ACCURATE = 64, 0x30000
+RELU, GELU = 0x20, 0x2B
+SRC, DST, D_SRC, D_DST = 1, 17, 129, 145
+MANY = 1 << 15  # elements; below this a NumPy call is faster
+
+
+def _flat(*arrays: np.ndarray) -> list[np.ndarray] | None:
+    """The arrays as vectors in the order of their memory, or None unless all are laid out alike, without gaps."""
+    first = arrays[0]
+    if not all(a.shape == first.shape and a.strides == first.strides for a in arrays):
+        return None
+    if not first.flags.c_contiguous:
+        order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
+        arrays = tuple([a.transpose(order) for a in arrays])
+    return [a.reshape(-1) for a in arrays] if arrays[0].flags.c_contiguous else None
+
+
+def _pointwise(lib: Library, kind: int, size: int, back: bool) -> Primitive:
+    vector = dense((size,))
+    x = described(lib, vector)
+    forward = lib.make("eltwise_forward_primitive_desc_create", lib.engine, TRAINING, kind, x, x, 0.0, 0.0, None)
+    if not back:
+        return Primitive(lib, forward, [(SRC, vector, None)], [(DST, vector, None)])
+    backward = lib.make("eltwise_backward_primitive_desc_create", lib.engine, kind, x, x, x, 0.0, 0.0, forward, None)
+    return Primitive(lib, backward, [(D_DST, vector, None), (SRC, vector, None)], [(D_SRC, vector, None)])
+
+
+def _run(kind: int, *arrays: Any) -> Any:
+    if not taken(*arrays) or arrays[0].size < MANY:
+        return NotImplemented
+    y = np.empty_like(arrays[0])
+    flat = _flat(*arrays, y)
+    if flat is None:
+        return NotImplemented
+    run = primitive(
+        ("pointwise", kind, y.size, len(arrays)), lambda lib: _pointwise(lib, kind, y.size, len(arrays) > 1)
+    )
+    if run is None:
+        return NotImplemented
+    run(*flat)
+    return y
+
+
+def relu(x: Any, /) -> Any:
+    """The op `relu`."""
+    return _run(RELU, x)
+
+
+def relu_backward(g: Any, y: Any, /) -> Any:
+    """The function `relu_backward`."""
+    return _run(RELU, g, y)
+
+
+def gelu_tanh(x: Any, /) -> Any:
+    """The op `gelu_tanh`."""
+    return _run(GELU, x)
+
+
+def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
+    """The function `gelu_tanh_backward`."""
+    return _run(GELU, g, x)
+
+
+def _softmax(lib: Library, shape: tuple[int, ...], back: bool) -> Primitive:
+    whole = dense(shape)
+    x, axis = described(lib, whole), len(shape) - 1
+    forward = lib.make("softmax_forward_primitive_desc_create", lib.engine, TRAINING, ACCURATE, x, x, axis, None)
+    if not back:
+        return Primitive(lib, forward, [(SRC, whole, None)], [(DST, whole, None)])
+    backward = lib.make("softmax_backward_primitive_desc_create", lib.engine, ACCURATE, x, x, x, axis, forward, None)
+    return Primitive(lib, backward, [(DST, whole, None), (D_DST, whole, None)], [(D_SRC, whole, None)])
+
+
+def _along_last(axis: int, *arrays: Any) -> Any:
+    x = arrays[0]
+    if not taken(*arrays) or x.size < MANY or axis not in (-1, x.ndim - 1) or any(a.shape != x.shape for a in arrays):
+        return NotImplemented
+    shape = (x.size // x.shape[-1], x.shape[-1])
+    run = primitive(("softmax", shape, len(arrays)), lambda lib: _softmax(lib, shape, len(arrays) > 1))
+    if run is None:
+        return NotImplemented
+    y = np.empty(x.shape, np.float32)
+    run(*[np.ascontiguousarray(a) for a in arrays], y)
+    return y
+
+
+def softmax(x: Any, /, axis: int) -> Any:
+    """The op `softmax` along the last axis."""
+    return _along_last(axis, x)
+
+
+def softmax_backward(g: Any, y: Any, /, *, axis: int) -> Any:
+    """The function `softmax_backward` along the last axis."""
+    return _along_last(axis, y, g)

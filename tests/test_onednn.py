@@ -1,0 +1,253 @@
+"""oneDNN beside the float64 bodies, in threads and forked children, and with libraries that cannot be used."""
+
+import importlib
+import math
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polygrad.core import get_backend
+from polygrad.core.backend import declared
+from test_fast_numpy import arrays, convolutions, pools
+
+PARTS = ("onednn", "onednn_conv", "onednn_matmul", "onednn_norm", "onednn_pointwise", "onednn_pool")
+onednn, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool = (
+    importlib.import_module(f"polygrad_numpy.{part}") for part in PARTS
+)
+FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+needs_onednn = pytest.mark.skipif(
+    onednn.library() is None, reason=f"oneDNN: {onednn.state.reason}; the extra `onednn` installs it"
+)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_large_enough(monkeypatch):
+    for module, name in ((onednn_conv, "FEW"), (onednn_norm, "FEW"), (onednn_pool, "FEW"), (onednn_matmul, "FEW")):
+        monkeypatch.setattr(module, name, 0)
+    monkeypatch.setattr(onednn_pointwise, "MANY", 0)
+
+
+def double(value):
+    if isinstance(value, list | tuple):
+        return type(value)(double(v) for v in value)
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+def check(module, name, *operands, must=True, **params):
+    """The result of oneDNN beside that of the body in float64, within 1e-5; returns it, or None where it declines."""
+    found = getattr(module, name)(*operands, **params)
+    if found is NotImplemented:
+        assert not must, "declined"
+        return None
+    backend = get_backend("numpy").ready()
+    wanted = backend.reference(declared.ops[name])(*double(list(operands)), **params)
+    several = isinstance(wanted, tuple)
+    for f, w in zip(found if several else [found], wanted if several else [wanted], strict=True):
+        if f.shape != w.shape:  # what the engine would sum
+            extra = tuple(range(w.ndim - f.ndim)) + tuple(
+                i for i in range(w.ndim) if i >= w.ndim - f.ndim and f.shape[i - w.ndim + f.ndim] != w.shape[i]
+            )
+            w = w.sum(extra).reshape(f.shape)
+        if f.dtype.kind == "f":
+            assert f.dtype == np.float32
+            np.testing.assert_allclose(f, w, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(w).max()))
+        else:
+            np.testing.assert_array_equal(f, w)
+    return found
+
+
+@needs_onednn
+@FEW
+@given(convolutions())
+def test_convolution_and_its_transposes(drawn):
+    x, w, z, geometry = drawn
+    whole = x.dtype == np.float32 and min(n for pair in geometry["padding"] for n in pair) >= 0
+    check(onednn_conv, "conv", x, w, must=whole, **geometry)
+    check(onednn_conv, "conv_input", z, w, must=whole, shape=x.shape[2:], **geometry)
+    check(onednn_conv, "conv_weight", x, z, must=whole, shape=w.shape[2:], **geometry)
+
+
+@needs_onednn
+def test_images_stay_channels_last_and_weights_in_order():
+    x, w = np.ones((2, 8, 6, 6), "f4"), np.ones((4, 8, 3, 3), "f4")
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    y = onednn_conv.conv(x, w, **geometry)
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert (y * 2 + y).transpose(0, 2, 3, 1).flags.c_contiguous
+    assert onednn_conv.conv_weight(x, y, shape=(3, 3), **geometry).flags.c_contiguous
+
+
+@needs_onednn
+@FEW
+@given(pools())
+def test_max_pool_and_its_transpose(drawn):
+    x, geometry = drawn
+    found = check(onednn_pool, "max_pool", x, must=False, **geometry)
+    if found is not None:
+        g = np.random.default_rng(1).standard_normal(found[0].shape).astype("f4")
+        check(onednn_pool, "max_unpool", g, found[1], shape=x.shape[2:])
+        assert onednn_pool.max_unpool(g, found[1].copy(), shape=x.shape[2:]) is NotImplemented
+    count = len(onednn_pool._workspaces)
+    if found is not None:
+        del found
+        assert len(onednn_pool._workspaces) == count - 1
+
+
+@needs_onednn
+def test_max_pool_leaves_nan_to_the_body():
+    x = np.zeros((1, 1, 4, 4), "f4")
+    x[0, 0, 1, 2] = math.nan
+    geometry = {"kernel_size": (2, 2), "stride": (2, 2), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+    assert onednn_pool.max_pool(x, **geometry) is NotImplemented
+
+
+@needs_onednn
+@FEW
+@given(st.data())
+def test_normalisation(data):
+    shape = data.draw(st.sampled_from([(2, 3, 4, 5), (3, 4, 6), (2, 3, 2, 3, 2)]))
+    x, g = (data.draw(arrays(shape)) for _ in range(2))
+    rng, by_channel = np.random.default_rng(2), data.draw(st.booleans())
+    axis = (0, *range(2, len(shape))) if by_channel else data.draw(st.sampled_from([-1, (len(shape) - 1,)]))
+    small = (shape[1], *[1] * (len(shape) - 2)) if by_channel else shape[-1:]
+    weight, bias = (rng.standard_normal(small).astype("f4") for _ in range(2))
+    params = {"axis": axis, "eps": 0.1}
+    y, mean, var = check(onednn_norm, "normalize", [x, weight, bias], **params)
+    none = np.zeros_like(mean)
+    operands = [x, g, none, none, mean, var, weight, bias]
+    check(onednn_norm, "normalize_backward", *operands, **params)
+    operands[2] = none + 1
+    assert onednn_norm.normalize_backward(*operands, **params) is NotImplemented
+
+
+@needs_onednn
+@FEW
+@given(st.data())
+def test_products(data):
+    m, k, n = (data.draw(st.integers(1, 6)) for _ in range(3))
+    lead = data.draw(st.sampled_from([(), (3,), (2, 3)]))
+    x1, x2 = data.draw(arrays((*lead, m, k))), data.draw(arrays((*lead, k, n)))
+    check(onednn_matmul, "matmul", x1, x2)
+    weight, bias = data.draw(arrays((n, k))), np.arange(n, dtype="f4")
+    check(onednn_matmul, "affine", x1, weight, bias, must=x1.flags.c_contiguous)
+
+
+@needs_onednn
+@FEW
+@given(st.data())
+def test_pointwise_and_softmax(data):
+    shape = data.draw(st.sampled_from([(6, 5), (2, 3, 4, 5)]))
+    x, g = data.draw(arrays(shape)), data.draw(arrays(shape))
+    for name, operands in (
+        ("relu", (x,)),
+        ("relu_backward", (g, x)),
+        ("gelu_tanh", (x,)),
+        ("gelu_tanh_backward", (g, x)),
+    ):
+        check(onednn_pointwise, name, *operands, must=False)
+    y = check(onednn_pointwise, "softmax", x, axis=-1)
+    check(onednn_pointwise, "softmax_backward", g, y, axis=-1)
+
+
+def _sum_of_a_convolution(seed=0):
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((2, 8, 20, 20)).astype("f4"), rng.standard_normal((8, 8, 3, 3)).astype("f4")
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    return float(np.abs(get_backend("numpy").ready().arrays.conv(x, w, **geometry)).sum())
+
+
+@needs_onednn
+def test_threads_agree():
+    wanted, found = [_sum_of_a_convolution(i) for i in range(8)], {}
+
+    def work(i):
+        found[i] = [_sum_of_a_convolution(i) for _ in range(20)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(value == wanted[i] for i in range(8) for value in found[i])
+
+
+def _child(answers):
+    answers.put((_sum_of_a_convolution(), onednn.library() is None))
+
+
+@needs_onednn
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
+def test_a_forked_child_convolves_without_onednn():
+    wanted = _sum_of_a_convolution()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_child, args=(answers,))
+    child.start()
+    found, without = answers.get(timeout=30)
+    child.join(30)
+    assert without
+    assert math.isclose(found, wanted, rel_tol=1e-5)
+
+
+PROGRAM = """
+import warnings
+import numpy as np
+import polygrad as pg
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    x, w = pg.ones((2, 4, 16, 16)), pg.ones((4, 4, 3, 3))
+    y = pg.nn.functional.conv2d(x, w, padding=1) + pg.nn.functional.conv2d(x, w, padding=1)
+    print(float(y.max()), len(seen), *[s.message for s in seen], sep="|")
+print(pg.core.get_backend("numpy").info()["onednn"])
+"""
+
+
+def run_with(library):
+    environment = {**os.environ, "POLYGRAD_ONEDNN_LIB": str(library), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, config = done.stdout.splitlines()
+    value, count, *messages = first.split("|")
+    assert float(value) == 72.0
+    return int(count), " ".join(messages), config
+
+
+def test_a_library_that_is_not_one_gives_one_message_and_right_results(tmp_path):
+    corrupt = tmp_path / "libdnnl.so.3"
+    corrupt.write_bytes(bytes(range(256)) * 16)
+    for library in (corrupt, tmp_path / "absent.so", next(p for p in _extension_modules())):
+        count, message, config = run_with(library)
+        assert count == 1
+        assert f"POLYGRAD_ONEDNN_LIB: {library} cannot be used" in message
+        assert "cannot be used" in config
+
+
+def _extension_modules():
+    import _ctypes
+
+    return [_ctypes.__file__]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to build a library of version 2 with")
+def test_a_library_of_version_2_is_refused(tmp_path):
+    source, library = tmp_path / "two.c", tmp_path / "libdnnl.so.2"
+    source.write_text("int v[3] = {2, 7, 1}; const void *dnnl_version(void) { return v; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    count, message, _ = run_with(library)
+    assert count == 1
+    assert "it is version 2.7, and polygrad speaks the C API of version 3" in message
+
+
+def test_off_is_silent():
+    count, _, config = run_with("off")
+    assert count == 0
+    assert config == "off by POLYGRAD_ONEDNN_LIB"
