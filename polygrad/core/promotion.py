@@ -17,7 +17,7 @@ SCALARS = (bool, int, float, complex)
 
 def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
     """The arrays in their common data type, inside the op's category; Python numbers stay as they are."""
-    places = range(len(arrays)) if op.variadic else op.promoted
+    places = range(len(arrays)) if op.variadic and op.promoted else op.promoted
     here = [i for i in places if arrays[i] is not None]
     real = [i for i in here if type(arrays[i]) not in SCALARS]
     if not real:

@@ -7,11 +7,19 @@ from typing import Any, NamedTuple, Self
 
 from polygrad.core import Tensor, as_dtype
 from polygrad.core.hooks import RemovableHandle, add_hook
+from polygrad.nn.hooks import call_hooked
 from polygrad.nn.parameter import Buffer, Parameter
 
 __all__ = ["Module"]
 
 TABLES = ("_parameters", "_buffers", "_modules")
+HOOKS = (
+    *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
+    *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
+
+
+EXTRA = "_extra_state"
 
 
 class LoadedKeys(NamedTuple):
@@ -44,51 +52,27 @@ class Module:
     _non_persistent_buffers: set[str]
     _forward_hooks: dict[int, tuple[Callable[..., Any], bool, bool]]
     _forward_pre_hooks: dict[int, tuple[Callable[..., Any], bool]]
+    _backward_hooks: dict[int, Callable[..., Any]]
+    _backward_pre_hooks: dict[int, Callable[..., Any]]
+    _state_dict_hooks: dict[int, Callable[..., Any]]
+    _state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_post_hooks: dict[int, Callable[..., Any]]
     _may_be_missing: tuple[str, ...] = ()  # members that a state_dict may lack
 
     def __init__(self) -> None:
         members = self.__dict__
         members["training"] = True
-        for table in (*TABLES, "_forward_hooks", "_forward_pre_hooks"):
+        for table in (*TABLES, *HOOKS):
             members[table] = {}
         members["_non_persistent_buffers"] = set()
 
     # ---------------------------------------------------------------------------------------------------- call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_hooks or self._forward_pre_hooks:
-            return self._call_hooked(args, kwargs)
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
+            return call_hooked(self, args, kwargs)
         return self.forward(*args, **kwargs)
-
-    def _call_hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            if with_kwargs:
-                replaced = hook(self, args, kwargs)
-                if replaced is not None:
-                    if not (isinstance(replaced, tuple) and len(replaced) == 2):
-                        raise RuntimeError(
-                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {replaced}."
-                        )
-                    args, kwargs = replaced
-            else:
-                replaced = hook(self, args)
-                if replaced is not None:
-                    args = replaced if isinstance(replaced, tuple) else (replaced,)
-        called = set()
-        result = None
-        try:
-            result = self.forward(*args, **kwargs)
-            for key, (hook, with_kwargs, _) in list(self._forward_hooks.items()):
-                called.add(key)
-                replaced = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
-                if replaced is not None:
-                    result = replaced
-        except Exception:
-            for key, (hook, with_kwargs, always) in list(self._forward_hooks.items()):
-                if always and key not in called:
-                    hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
-            raise
-        return result
 
     def register_forward_hook(
         self,
@@ -119,6 +103,36 @@ class Module:
             with_kwargs: pass the keyword arguments too.
         """
         return add_hook(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when backward has passed the module; what it returns replaces grad_input.
+
+        Both are tuples, with None for what has no gradient; `grad_input` stands for the positional arguments.
+        """
+        return add_hook(self._backward_hooks, hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_output)` when backward reaches the module; what it returns replaces grad_output."""
+        return add_hook(self._backward_pre_hooks, hook, prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict` reads the module."""
+        return add_hook(self._state_dict_pre_hooks, hook)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, state_dict, prefix, local_metadata)` when the module is in the state, which it may change."""
+        return add_hook(self._state_dict_hooks, hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call a hook before `load_state_dict` reads the module; it may change a copy of the state in place.
+
+        The call is `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`.
+        """
+        return add_hook(self._load_state_dict_pre_hooks, hook)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, incompatible_keys)` when the module is loaded; it may change both lists in place."""
+        return add_hook(self._load_state_dict_post_hooks, hook)
 
     # ---------------------------------------------------------------------------------------------------- members
 
@@ -461,6 +475,13 @@ class Module:
         """All parameters and buffers on the host's device of their backend; returns the module."""
         return self._convert(lambda x: x.cpu())
 
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
+        """All parameters and buffers on another device without their values; returns the module."""
+        members = [*self.parameters(recurse), *self.buffers(recurse)]
+        for x in members:
+            x.data = x._backend.tensors.empty(x.shape, dtype=x.dtype, device=device)
+        return self
+
     # ---------------------------------------------------------------------------------------------------- state
 
     def state_dict(
@@ -476,10 +497,32 @@ class Module:
             keep_vars: the parameters themselves instead of their values.
         """
         state = {} if destination is None else destination
-        for name, owner, key in self._state(prefix):
-            member = owner._member(key)
-            state[name] = member if keep_vars else member.detach()
+        for hook in list(self._state_dict_pre_hooks.values()):
+            hook(self, prefix, keep_vars)
+        for table in (self._parameters, self._buffers):
+            for name, member in table.items():
+                if member is not None and name not in self._non_persistent_buffers:
+                    state[prefix + name] = member if keep_vars else member.detach()
+        if self._has_extra_state():
+            state[prefix + EXTRA] = self.get_extra_state()
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in list(self._state_dict_hooks.values()):
+            if hook(self, state, prefix, {}) is not None:
+                raise RuntimeError("state_dict post-hook must return None")
         return state
+
+    def get_extra_state(self) -> Any:
+        """What `state_dict` saves beside the tensors; for subclasses to define, together with `set_extra_state`."""
+        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what `get_extra_state` gave; for subclasses to define."""
+        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
+
+    def _has_extra_state(self) -> bool:
+        return type(self).get_extra_state is not Module.get_extra_state
 
     def _member(self, name: str) -> Tensor:
         found = self._parameters.get(name)
@@ -493,6 +536,8 @@ class Module:
         for name, buffer in self._buffers.items():
             if buffer is not None and name not in self._non_persistent_buffers:
                 yield prefix + name, self, name
+        if type(self).set_extra_state is not Module.set_extra_state:
+            yield prefix + EXTRA, self, EXTRA
         for name, module in self._modules.items():
             if module is not None:
                 yield from module._state(f"{prefix}{name}.")
@@ -514,33 +559,58 @@ class Module:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+        state = dict(state_dict)
+        missing: list[str] = []
+        unexpected: list[str] = []
+        problems: list[str] = []
+        modules = list(self.named_modules(remove_duplicate=False))
+        for path, module in modules:
+            for hook in list(module._load_state_dict_pre_hooks.values()):
+                hook(module, state, f"{path}." if path else "", {}, strict, missing, unexpected, problems)
         places = {name: (owner, key) for name, owner, key in self._state()}
-        missing = [
-            name for name, (owner, key) in places.items() if name not in state_dict and key not in owner._may_be_missing
+        missing += [
+            name for name, (owner, key) in places.items() if name not in state and key not in owner._may_be_missing
         ]
-        unexpected = [name for name in state_dict if name not in places]
-        problems = []
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
+        unexpected += [name for name in state if name not in places]
         values = {}
         for name, (owner, key) in places.items():
-            if name in state_dict:
+            if name in state:
                 try:
-                    values[name] = _value_for(owner._member(key), state_dict[name], name, assign)
+                    values[name] = (
+                        state[name] if key == EXTRA else _value_for(owner._member(key), state[name], name, assign)
+                    )
                 except (TypeError, ValueError, RuntimeError) as error:
                     problems.append(str(error))
-        if problems:
-            listed = "\n\t".join(problems)
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{listed}")
+        keys = LoadedKeys(missing, unexpected)
+        mending = any(module._load_state_dict_post_hooks for _, module in modules)  # such hooks may empty the two lists
+        self._refuse(problems, keys, strict and (bool(problems) or not mending))
         for name, value in values.items():
             owner, key = places[name]
             owner._take(key, value, assign)
-        return LoadedKeys(missing, unexpected)
+        for _, module in reversed(modules):
+            for hook in list(module._load_state_dict_post_hooks.values()):
+                if hook(module, keys) is not None:
+                    raise TypeError(
+                        "Hooks registered with register_load_state_dict_post_hook are not expected to return values"
+                    )
+        self._refuse([], keys, strict)
+        return keys
+
+    def _refuse(self, problems: list[str], keys: LoadedKeys, strict: bool) -> None:
+        """Raise RuntimeError where there are problems, or names that a strict caller does not take."""
+        found = list(problems)
+        if strict and keys.unexpected_keys:
+            found.insert(0, f"Unexpected key(s) in state_dict: {_quoted(keys.unexpected_keys)}. ")
+        if strict and keys.missing_keys:
+            found.insert(0, f"Missing key(s) in state_dict: {_quoted(keys.missing_keys)}. ")
+        if found:
+            listed = "\n\t".join(found)
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{listed}")
 
     def _take(self, name: str, value: Tensor, assign: bool) -> None:
-        if not assign:
+        if name == EXTRA:
+            self.set_extra_state(value)
+        elif not assign:
             self._member(name).data = value
         elif (old := self._parameters.get(name)) is None:
             self._buffers[name] = value

@@ -1,5 +1,5 @@
-"""What goes with networks: sequences of different lengths."""
+"""What goes with networks: sequences of different lengths, calls with other parameters."""
 
-from polygrad.nn.utils import rnn
+from polygrad.nn.utils import rnn, stateless
 
-__all__ = ["rnn"]
+__all__ = ["rnn", "stateless"]
