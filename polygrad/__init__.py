@@ -39,6 +39,21 @@ from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.printing import set_printoptions
 from polygrad.io import load, save
 from polygrad.jit import cond, jit, while_loop
+from polygrad.ops.blas import (
+    addbmm,
+    addcdiv,
+    addcmul,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    cdist,
+    dot,
+    inner,
+    lerp,
+    mv,
+    vdot,
+)
 from polygrad.ops.composite import (
     allclose,
     isclose,
@@ -72,6 +87,18 @@ from polygrad.ops.creation import (
     tensor,
     zeros,
     zeros_like,
+)
+from polygrad.ops.diagonals import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    atleast_nd,
+    block_diag,
+    create_diagonal,
+    diag,
+    diag_embed,
+    diagflat,
+    diagonal,
 )
 from polygrad.ops.einsum import einsum
 from polygrad.ops.elementwise import (
@@ -222,6 +249,23 @@ from polygrad.ops.sorting import (
 from polygrad.ops.special import angle, exp2, logit, sinc, xlogy
 from polygrad.ops.special_erf import erf, erfc, erfinv
 from polygrad.ops.special_gamma import digamma, lgamma, polygamma
+from polygrad.ops.statistics import (
+    corrcoef,
+    cov,
+    cummax,
+    cummin,
+    gradient,
+    interp,
+    logcumsumexp,
+    median,
+    nan_to_num,
+    nanmax,
+    nanmean,
+    nanmedian,
+    nanmin,
+    nansum,
+    quantile,
+)
 from polygrad.random import (
     Generator,
     bernoulli,

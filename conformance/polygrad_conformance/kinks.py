@@ -77,6 +77,7 @@ KINKS = [
     Kink("remainder(5.5, 2)", "remainder", [[5.5], [2.0]], [[1.0], [-2.0]]),
     Kink("copysign(0, 1), copysign(-2, 1)", "copysign", [[0.0, -2.0], [1.0, 1.0]], [[0.0, -1.0], [0.0, 0.0]]),
     Kink("nextafter(1, 2)", "nextafter", [[1.0], [2.0]], [[1.0], [0.0]]),
+    Kink("x / 0, a number", "divide", [[1.0, 2.0], 0], [[inf, inf]]),
     # roots, powers, logarithms
     Kink("sqrt(0)", "sqrt", [[0.0]], [[inf]]),
     Kink("x ** 0.5 at 0", "pow", [[0.0], 0.5], [[inf]]),

@@ -87,7 +87,13 @@ class Lifted:
 
 
 def _lift(array: Any, edge: Any, backend: Any) -> Any:
-    return new_tensor(array, backend, edge) if hasattr(array, "dtype") else array
+    """A kept array as a tensor with its history; one that the op promoted goes back to the data type it came in."""
+    if not hasattr(array, "dtype"):
+        return array
+    if edge is not None and array.dtype != edge.dtype:
+        xp = backend.arrays
+        array = xp.astype(xp.real(array) if xp.is_complex(array) else array, edge.dtype)
+    return new_tensor(array, backend, edge)
 
 
 def _complex(n: Any, e: Any) -> bool:

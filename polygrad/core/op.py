@@ -358,6 +358,8 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         params = {**params, "dtype": backend.native(params["dtype"])}
     if "key" in params:
         params = {**params, "key": _raw_key(params["key"])}
+    elif type(params.get("shape")) is list:
+        params = {**params, "shape": tuple(params["shape"])}
     try:
         if op.variadic:
             y = function(*arrays, **params) if op.spread else function(arrays, **params)

@@ -39,8 +39,15 @@ def multiply(x1, x2, /):
     """Product, element by element."""
 
 
+def _one_over(x2):
+    try:
+        return 1 / x2
+    except ZeroDivisionError:  # the number 0, which an array would not mind
+        return math.copysign(math.inf, x2)
+
+
 @pointwise(
-    x1=lambda x2: 1 / x2,
+    x1=_one_over,
     x2=lambda y, x2: -y / x2,
     node="Div",
     domain=(0.5, 2.0),

@@ -416,7 +416,7 @@ def _invertible(xp, r):
     """R, the identity in place of one that is singular to rounding, and 1 or NaN accordingly."""
     d = xp.abs(xp.linalg.diagonal(r))
     total = xp.sum(d, axis=-1, keepdims=True)
-    small = eps_of(xp, r) * total
+    small = 8 * r.shape[-1] * eps_of(xp, r) * total  # what elimination leaves of an exact zero, as a rule
     singular = row(xp, xp.any(d <= small, axis=-1, keepdims=True))
     if holds(xp.any(singular)):
         warnings.warn(RANK, RuntimeWarning, stacklevel=2)

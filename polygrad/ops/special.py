@@ -117,8 +117,10 @@ def rel_entr(xp, x1, x2, /):
 
 @composite(dtypes="real floating", domain=(0.2, 3.0), name="special.kl_div", cases=[((3, 4), (3, 4)), ((3, 4), (4,))])
 def kl_div(xp, x1, x2, /):
-    """x1 log(x1 / x2) - x1 + x2, the summand of the Kullback-Leibler divergence."""
-    return xp.special.rel_entr(x1, x2) - x1 + x2
+    """x1 log(x1 / x2) - x1 + x2, the summand of the Kullback-Leibler divergence; inf where one is negative or only x2 is 0."""
+    entropy = xp.special.rel_entr(x1, x2)
+    outside = xp.logical_and(entropy == math.inf, xp.logical_or(x1 <= 0, x2 <= 0))
+    return xp.where(outside, entropy, xp.where(outside, 0, entropy) - x1 + x2)
 
 
 @pointwise(x=lambda y: y * LN2, dtypes="floating")

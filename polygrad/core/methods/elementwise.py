@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["ElementwiseMethods"]
 
 
+class NoImaginaryPart(RuntimeError, AttributeError):
+    """PyTorch's error for `imag` of a real tensor; an AttributeError too, so that hasattr() answers."""
+
+
 class ElementwiseMethods(Described):
     """Methods that work element by element or pick elements, as PyTorch names them."""
 
@@ -411,5 +415,5 @@ class ElementwiseMethods(Described):
     def imag(self) -> Tensor:
         """The imaginary part. Raises RuntimeError for real tensors."""
         if not self.dtype.is_complex:
-            raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+            raise NoImaginaryPart("imag is not implemented for tensors with non-complex dtypes.")
         return functions.imag(self)
