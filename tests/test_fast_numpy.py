@@ -226,3 +226,16 @@ def test_affine_and_embedding_in_every_layout(data):
 def test_an_embedding_index_out_of_bounds_is_an_error():
     with pytest.raises(IndexError):
         numpy().arrays.embedding_sum(np.ones((2, 3), "f4"), np.array([0, 5]), rows=5)
+
+
+@FEW
+@given(st.data())
+def test_channels_in_every_layout(data):
+    shape = data.draw(st.sampled_from([(3, 6, 20, 20), (40, 5, 60), (2, 3), (2, 40, 7, 2, 9)]))
+    x = data.draw(arrays(shape, data.draw(st.sampled_from(["float32", "float64"]))))
+    close(*(r() if callable(r) else r for r in both("sum", x, axis=(0, *range(2, x.ndim)))))
+    close(*(r() if callable(r) else r for r in both("sum", x, axis=(0, *range(2, x.ndim)), keepdims=True)))
+    fast, slow = both("add_channels", x, np.arange(shape[1], dtype=x.dtype))
+    if fast is not NotImplemented:
+        close(fast, slow())
+        assert fast.strides == x.strides

@@ -15,7 +15,6 @@ from polygrad_numpy import (
     layers,
     onednn,
     onednn_conv,
-    onednn_matmul,
     onednn_norm,
     onednn_pointwise,
     onednn_pool,
@@ -93,7 +92,7 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 
 fast = {name: getattr(module, name) for module in (layers, random, windows) for name in module.__all__}
-for module in (onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool):
+for module in (onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
     for name in module.__all__:
         fast[name] = either(getattr(module, name), fast.get(name))
 

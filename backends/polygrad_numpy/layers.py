@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from polygrad_numpy import onednn_matmul
+
 __all__ = [
+    "add_channels",
     "affine",
     "attention",
     "attention_backward",
@@ -20,6 +23,7 @@ __all__ = [
     "matmul",
     "softmax",
     "softmax_backward",
+    "sum",
     "where",
 ]
 
@@ -119,6 +123,39 @@ def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
     return y
 
 
+# ------------------------------------------------------------------------------------------- images that are channels-last
+
+
+def _as_rows(x: np.ndarray) -> np.ndarray | None:
+    """Images (N, C, *S) as rows of channels, if their memory is channels-last and not channels-first, else None."""
+    if x.ndim < 3 or x.size < MANY or x.dtype not in WORDS or x.flags.c_contiguous:
+        return None
+    turned = x.transpose(0, *range(2, x.ndim), 1)
+    return turned.reshape(-1, x.shape[1]) if turned.flags.c_contiguous else None
+
+
+def add_channels(x: Any, bias: Any, /) -> Any:
+    """The op `add_channels` on channels-last images: whole lines are added, where NumPy would loop over a few channels."""
+    rows = _as_rows(x)
+    if rows is None:
+        return NotImplemented
+    line = x.shape[-1]
+    y = np.empty_like(x)
+    made = y.transpose(0, *range(2, x.ndim), 1).reshape(-1, line * x.shape[1])
+    np.add(rows.reshape(made.shape), np.tile(bias, line), out=made)
+    return y
+
+
+def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The op `sum`; the sums of the channels of channels-last images are one product."""
+    if type(axis) is tuple and dtype is None and len(axis) == x.ndim - 1 and tuple(axis) == (0, *range(2, x.ndim)):
+        rows = _as_rows(x)
+        if rows is not None:
+            y = np.matmul(np.ones(len(rows), x.dtype), rows)
+            return y.reshape(1, -1, *[1] * (x.ndim - 2)) if keepdims else y
+    return np.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
 # --------------------------------------------------------------------------------------------------------------- softmax
 
 
@@ -166,7 +203,7 @@ def softmax_backward(g: Any, y: Any, /, *, axis: int) -> Any:
 def _weights(arrays: Any, scale: float, causal: bool) -> np.ndarray:
     """The scores of `attention`, -inf where nothing may be seen."""
     query, key = arrays[:2]
-    scores = np.matmul(query, key.swapaxes(-1, -2))
+    scores = matmul(query, key.swapaxes(-1, -2))
     scores *= scale
     if len(arrays) > 3:
         scores = scores + arrays[3]
@@ -193,7 +230,7 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
     scores -= top
     np.exp(scores, out=scores)
     total = _sums(scores)
-    y = np.matmul(scores, arrays[2])
+    y = matmul(scores, arrays[2])
     y /= total
     np.log(total, out=total)
     total += top
@@ -221,13 +258,13 @@ def attention_backward(
     weights = _weights(arrays, scale, causal)
     weights -= lse[..., None]
     np.exp(weights, out=weights)
-    d = np.matmul(g, value.swapaxes(-1, -2))
+    d = matmul(g, value.swapaxes(-1, -2))
     d -= _sums(g, y) - g_lse[..., None]
     d *= weights
-    of_query, of_key = np.matmul(d, key), np.matmul(d.swapaxes(-1, -2), query)
+    of_query, of_key = matmul(d, key), matmul(d.swapaxes(-1, -2), query)
     of_query *= scale
     of_key *= scale
-    found = (of_query, of_key, np.matmul(weights.swapaxes(-1, -2), g), d)
+    found = (of_query, of_key, matmul(weights.swapaxes(-1, -2), g), d)
     return found[: len(arrays)]
 
 
@@ -236,6 +273,9 @@ def attention_backward(
 
 def matmul(x1: Any, x2: Any, /) -> Any:
     """The op `matmul`; a stack of rows times one matrix is one product, where NumPy would make one for each matrix."""
+    y = onednn_matmul.matmul(x1, x2)
+    if y is not NotImplemented:
+        return y
     if x1.ndim > 2 and x2.ndim == 2 and x1.size and x1.flags.c_contiguous and x1.shape[-1] == x2.shape[0]:
         return np.matmul(x1.reshape(-1, x1.shape[-1]), x2).reshape(*x1.shape[:-1], x2.shape[1])
     return np.matmul(x1, x2)

@@ -7,7 +7,7 @@ import numpy as np
 from polygrad_numpy.onednn import Library
 from polygrad_numpy.onednn_primitives import Primitive, dense, described, primitive, taken
 
-__all__ = ["affine", "matmul"]
+__all__ = ["matmul"]
 
 SRC, WEIGHTS, DST = 1, 33, 17
 FEW = 32**3  # multiply-adds below which NumPy's call is faster
@@ -50,14 +50,4 @@ def matmul(x1: Any, x2: Any, /) -> Any:
         return NotImplemented
     y = np.empty(shape, np.float32)
     run(x1, x2, y)
-    return y
-
-
-def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
-    """The op `affine`."""
-    if getattr(weight, "ndim", 0) != 2:
-        return NotImplemented
-    y = matmul(x, weight.T)
-    if y is not NotImplemented and bias is not None:
-        y += bias
     return y

@@ -53,6 +53,25 @@ def affine(xp, x, weight, bias=None, /):
     return y
 
 
+def _by_channel(xp, bias, x_shape):
+    return xp.reshape(bias, (x_shape[1],) + (1,) * (len(x_shape) - 2))
+
+
+@general(
+    x=(lambda g: g, lambda t: t),
+    bias=(
+        lambda xp, g: xp.sum(g, axis=(0, *range(2, len(g.shape)))),
+        lambda xp, t, x_shape: _by_channel(xp, t, x_shape),
+    ),
+    dtypes="numeric",
+    node="Add",
+    cases=[((2, 3, 4), (3,)), ((2, 3), (3,))],
+)
+def add_channels(xp, x, bias, /):
+    """x (N, C, *) with a number added to each channel, bias (C,)."""
+    return x + _by_channel(xp, bias, x.shape)
+
+
 # -------------------------------------------------------------------------------------------------------- normalisation
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from polygrad.core import Tensor
 from polygrad.ops import windows
+from polygrad.ops.layers import add_channels
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "pad"]
 
@@ -77,7 +78,7 @@ def _conv(
     pairs = _padding(padding, weight.shape[2:], stride, dilation)
     y = windows.conv(x, weight, stride=stride, padding=pairs, dilation=dilation, groups=groups)
     if bias is not None:
-        y = y + bias.reshape(-1, *[1] * n)
+        y = add_channels(y, bias)
     return unbatched(y, whole)
 
 
@@ -182,7 +183,7 @@ def _conv_transpose(
         groups=groups,
     )
     if bias is not None:
-        y = y + bias.reshape(-1, *[1] * n)
+        y = add_channels(y, bias)
     return unbatched(y, whole)
 
 
