@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["compare"]
+__all__ = ["compare", "save"]
 
 THREADS = os.environ.get("BENCH_THREADS", "2")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -68,9 +71,27 @@ def compare(
             print(json.dumps(record), flush=True)
     _table(records, unit)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(records, file, indent=1)
+        save(args.json, records)
     return records
+
+
+def save(path: str, records: list[dict[str, Any]], threads: str = THREADS) -> None:
+    """Write the records to a file, with what must be known to read them."""
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "")
+    found = []
+    for name in ("numpy", "torch", "jax", "autograd"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    about = (
+        f"{date.today()}, {os.cpu_count()} processors ({model or platform.machine()}), {threads} thread(s) each, "
+        f"Python {platform.python_version()}, {', '.join(found)}"
+    )
+    with open(path, "w") as file:
+        json.dump({"about": about, "records": records}, file, indent=1)
+        file.write("\n")
 
 
 def _rounds(names: list[str], variant: int, args: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,154 @@
+"""Write docs/performance.md and its picture from the records in benchmarks/results.
+
+`python benchmarks/report.py` reads what the scripts beside it wrote with `--json benchmarks/results/<name>.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+HERE = Path(__file__).parent
+PAGE, PICTURE = HERE.parent / "docs" / "performance.md", HERE.parent / "docs" / "performance.svg"
+ORDER = (
+    "op_overhead",
+    "mlp",
+    "lenet",
+    "gpt",
+    "resnet18",
+    "convolutions",
+    "optimizers",
+    "thread_pools",
+    "importing",
+)
+PLAIN = {"workload", "framework", "ratio", "waited", "peak_rss_mb", "error", "ms", "us", "ns"}
+BARS = {"polygrad": "#4c78a8", "polygrad + oneDNN": "#f58518"}
+INTRODUCTION = """# Performance
+
+Written by `python benchmarks/report.py` from `benchmarks/results`. Every figure is of a whole step (or op) in a process of its own. The
+frameworks ran in turn, each sample is judged by how long its process stood in the run queue, and the figure is the median of the quiet
+ones (`benchmarks/quiet.py`). It was all measured on a shared two-core machine that was busy with other work: times are long and vary, and
+the ratios to the first framework of a table, in brackets, are what to read. A `*` marks figures of which more than 5 % was spent waiting
+for a processor. Peak memory is the process' largest resident set, the framework itself included.
+
+![Time of a step, by PyTorch's](performance.svg)
+"""
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """What each script wrote: {"about": ..., "records": [...]}, in a fixed order."""
+    files = {path.stem: json.loads(path.read_text()) for path in (HERE / "results").glob("*.json")}
+    known = [name for name in ORDER if name in files]
+    return {name: files[name] for name in [*known, *sorted(set(files) - set(known))]}
+
+
+def variants(records: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The records by variant, in words, and framework."""
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for record in records:
+        told = [str(v) for k, v in record.items() if k not in PLAIN and not k.startswith("beyond")]
+        table.setdefault(", ".join(told) or "-", {})[record["framework"]] = record
+    return table
+
+
+def figure(record: dict[str, Any] | None) -> str:
+    """Time and ratio of one record, for a cell of a table."""
+    if record is None:
+        return ""
+    if "error" in record:
+        return "failed" if "oneDNN" not in record["error"] else "no oneDNN"
+    unit = next(u for u in ("ms", "us", "ns") if u in record)
+    value = record[unit]
+    shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    mark = "*" if record.get("waited", 0) > 0.05 else ""
+    return f"{shown} {unit} ({record['ratio']:.2f}{mark})" if record.get("ratio") else f"{shown} {unit}"
+
+
+def table(records: list[dict[str, Any]]) -> list[str]:
+    """A table in Markdown: a row for each variant, a column for each framework, and a row of geometric means."""
+    rows = variants(records)
+    frameworks = list(dict.fromkeys(r["framework"] for r in records))
+    lines = [f"| | {' | '.join(frameworks)} |", f"|{' --- |' * (len(frameworks) + 1)}"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | {' | '.join(figure(row.get(f)) for f in frameworks)} |")
+    if len(rows) > 8:
+        for kind in dict.fromkeys(r.get("what") for r in records):
+            means = [
+                geometric(
+                    [r["ratio"] for r in records if r["framework"] == f and r.get("what") == kind and r.get("ratio")]
+                )
+                for f in frameworks
+            ]
+            lines.append(f"| geometric mean, {kind} | {' | '.join(f'({m:.2f})' if m else '' for m in means)} |")
+    memory = [max((r.get("peak_rss_mb", 0) for r in records if r["framework"] == f), default=0) for f in frameworks]
+    if any(memory):
+        lines.append(f"| largest memory | {' | '.join(f'{m:.0f} MB' if m else '' for m in memory)} |")
+    return lines
+
+
+def geometric(ratios: list[float]) -> float:
+    """The geometric mean, 0 of nothing."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 0.0
+
+
+def bars(files: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, float]]]:
+    """(label, ratio to PyTorch of each form of polygrad) of the workloads that have PyTorch as their base."""
+    found = []
+    for name in ("op_overhead", "mlp", "lenet", "gpt", "resnet18", "optimizers"):
+        for variant, row in variants(files.get(name, {}).get("records", [])).items():
+            base = next(iter(row))
+            ratios = {f: row[f]["ratio"] for f in BARS if f in row and row[f].get("ratio")}
+            if base.startswith("torch") and ratios:
+                found.append((f"{name} {variant}", ratios))
+    return found
+
+
+def picture(rows: list[tuple[str, dict[str, float]]]) -> str:
+    """Horizontal bars, one group for each workload, and a line at PyTorch's time."""
+    left, width, line, top = 260, 420, 14, 34
+    most = max([2.0, *(r for _, ratios in rows for r in ratios.values())])
+    scale = width / most
+    height = top + sum(line * len(ratios) + 8 for _, ratios in rows) + 10
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 60}" height="{height}" font-family="sans-serif" font-size="11">',
+        f'<rect width="{left + width + 60}" height="{height}" fill="white"/>',
+    ]
+    for i, (name, colour) in enumerate(BARS.items()):
+        parts.append(f'<rect x="{left + 150 * i}" y="8" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{left + 150 * i + 15}" y="17">{escape(name)}</text>')
+    y = top
+    for label, ratios in rows:
+        parts.append(
+            f'<text x="{left - 8}" y="{y + line * len(ratios) / 2 + 4}" text-anchor="end">{escape(label)}</text>'
+        )
+        for name, ratio in ratios.items():
+            parts.append(
+                f'<rect x="{left}" y="{y}" width="{ratio * scale:.1f}" height="{line - 3}" fill="{BARS[name]}"/>'
+            )
+            parts.append(f'<text x="{left + ratio * scale + 4:.1f}" y="{y + line - 5}">{ratio:.2f}</text>')
+            y += line
+        y += 8
+    parts.append(
+        f'<line x1="{left + scale:.1f}" y1="{top - 6}" x2="{left + scale:.1f}" y2="{y}" stroke="black" stroke-dasharray="3 3"/>'
+    )
+    parts.append(f'<text x="{left + scale + 3:.1f}" y="{top - 3}">PyTorch</text></svg>')
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    files = load()
+    lines = [INTRODUCTION]
+    for name, found in files.items():
+        lines += [f"## {found['records'][0]['workload']}", "", f"`benchmarks/{name}.py`; {found['about']}.", ""]
+        lines += [*table(found["records"]), ""]
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text("\n".join(lines))
+    PICTURE.write_text(picture(bars(files)))
+
+
+if __name__ == "__main__":
+    main()
