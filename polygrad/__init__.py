@@ -5,9 +5,18 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 
 import sys as _sys
 
-from polygrad import autograd, data, fft, func, io, linalg, models, nn, optim, random, special
+from polygrad import autograd, data, fft, func, io, linalg, models, nn, optim, random, special, utils
 from polygrad._version import __version__
-from polygrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from polygrad.autograd import (
+    audit,
+    custom_jvp,
+    custom_vjp,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from polygrad.autograd.verbs import (
     grad,
     hessian,

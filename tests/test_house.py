@@ -120,6 +120,7 @@ HEIGHT = {
     "models": 4,
     "func": 4,
     "io": 4,
+    "utils": 4,
     "viz": 4,
     "config": 4,
     "__init__": 5,

@@ -34,12 +34,12 @@ def is_value(value: Any) -> bool:
     return isinstance(value, Tensor) or type(value) in (int, float, complex) or backend_of(value) is not None
 
 
-def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) -> Form:
-    """The form of a nest; its leaves are appended to `leaves`."""
+def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any], modules: bool = True) -> Form:
+    """The form of a nest; its leaves are appended to `leaves`. Without `modules`, Modules are constants."""
     if is_leaf(value):
         leaves.append(value)
         return LEAF
-    if hasattr(type(value), "named_parameters"):
+    if modules and hasattr(type(value), "named_parameters"):
         found = {name: p for name, p in value.named_parameters() if p._node is not None}
         leaves.extend(found.values())
         return "module", value, tuple(found)
@@ -47,7 +47,7 @@ def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) ->
     if kind is None:
         return "constant", value, ()
     what, parts = CONTAINERS[kind].take(value)
-    return kind, what, [take_apart(part, is_leaf, leaves) for part in parts]
+    return kind, what, [take_apart(part, is_leaf, leaves, modules) for part in parts]
 
 
 def restore(form: Form, leaves: Iterator[Any]) -> Any:
@@ -97,6 +97,9 @@ def match(form: Form, value: Any, what: str, leaves: list[Any]) -> None:
     kind, _, parts = form
     if kind == "constant":
         return
+    if value is None:  # for all of it
+        leaves.extend([None] * _count(form))
+        return
     if kind == "module":
         if not isinstance(value, dict) or value.keys() != set(parts):
             raise TypeError(f"{what}: expected a dict with the keys {', '.join(parts)}, got {_described(value)}")
@@ -111,6 +114,13 @@ def match(form: Form, value: Any, what: str, leaves: list[Any]) -> None:
         raise TypeError(f"{what}: expected a {kind} of {len(parts)}, got {_described(value)}")
     for i, (part, inner) in enumerate(zip(parts, given, strict=True)):
         match(part, inner, f"{what}[{keys[i]!r}]" if kind == "dict" else f"{what}[{i}]", leaves)
+
+
+def _count(form: Form) -> int:
+    """How many leaves a form has."""
+    if form is LEAF:
+        return 1
+    return len(form[2]) if form[0] == "module" else sum(map(_count, form[2]))
 
 
 def _described(value: Any) -> str:

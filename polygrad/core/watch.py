@@ -30,6 +30,7 @@ __all__ = [
     "annotate",
     "call_hook",
     "check_nan",
+    "locate",
     "pack_node",
     "place",
     "run_post",
@@ -240,11 +241,16 @@ def _pack(array: Any, edge: Any, n: Node, mode: Mode) -> Any:
 # ------------------------------------------------------------------------------------------------------------ places
 
 
-def place() -> str:
-    """The innermost line outside this package that led here, as a traceback shows it."""
+def locate() -> tuple[str, int, str, str]:
+    """The innermost line outside this package that led here: its file, number, function and text."""
     frame: Any = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     file, line = frame.f_code.co_filename, frame.f_lineno
-    source = linecache.getline(file, line).strip()
-    return f'  File "{file}", line {line}, in {frame.f_code.co_name}' + (f"\n    {source}" if source else "")
+    return file, line, frame.f_code.co_name, linecache.getline(file, line).strip()
+
+
+def place() -> str:
+    """That line as a traceback shows it."""
+    file, line, function, source = locate()
+    return f'  File "{file}", line {line}, in {function}' + (f"\n    {source}" if source else "")

@@ -1,0 +1,5 @@
+"""PyTorch's `torch.utils`: checkpointing."""
+
+from polygrad.utils import checkpoint
+
+__all__ = ["checkpoint"]
