@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint torch clean
+.PHONY: help run test lint torch onednn clean
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
 
@@ -31,6 +31,9 @@ lint: $(VENV)/.lint
 # PyTorch is gigabytes on most machines, so `make test` does not install it; where it is, its comparisons run too.
 torch: $(VENV)/.torch
 
+# oneDNN makes the NumPy backend faster; its tests need it, all others do without.
+onednn: $(VENV)/.onednn
+
 clean:
 	rm -rf $(VENV)
 
@@ -41,7 +44,7 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.examples $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml | $(VENV)/.made
+$(VENV)/.examples $(VENV)/.test $(VENV)/.lint $(VENV)/.onednn: $(VENV)/.%: pyproject.toml | $(VENV)/.made
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
