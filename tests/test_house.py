@@ -153,7 +153,7 @@ FORMATS = {
     "polygrad/io/unpickler.py": "says which formats it reads",
 }
 # Third-party packages that a file above the core may import, inside a function, as an optional extra.
-EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors"}
+EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors", "huggingface_hub"}
 # Functions that import a module of ours late, with the reason.
 LATE = {}
 # Files that may define `__getattr__`: a Module finds its parameters, buffers and children in three dictionaries.

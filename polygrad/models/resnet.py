@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from polygrad import nn
 from polygrad.core import Tensor
-from polygrad.io import load_file
+from polygrad.models.weights import read_weights
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -198,15 +197,12 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
-def _resnet(block: Any, layers: Sequence[int], weights: str | PathLike[str] | None, options: dict[str, Any]) -> ResNet:
+def _resnet(
+    block: Any, layers: Sequence[int], weights: str | PathLike[str] | None, progress: bool, options: dict[str, Any]
+) -> ResNet:
     if weights is None:
         return ResNet(block, layers, **options)
-    if not isinstance(weights, str | PathLike) or not Path(weights).is_file():
-        raise ValueError(
-            f"weights={weights!r}: nothing is downloaded, so weights must be None (random) or the path of a safetensors file "
-            "with torchvision's parameter names"
-        )
-    state = load_file(weights)
+    state = read_weights(weights, progress)
     if "num_classes" not in options and "fc.bias" in state:
         options = {**options, "num_classes": state["fc.bias"].shape[0]}
     model = ResNet(block, layers, **options)
@@ -218,31 +214,32 @@ def resnet18(*, weights: str | PathLike[str] | None = None, progress: bool = Tru
     """ResNet-18: 11,689,512 parameters for 1,000 classes.
 
     Args:
-        weights: the path of a safetensors file with torchvision's names, or None for random weights.
-        progress: of a download in torchvision; has no effect.
+        weights: a file with torchvision's names, or a name on the hub (see `polygrad.models.weights.read_weights`); None for
+            random weights.
+        progress: show how far a download is.
         options: those of `ResNet`.
 
     Raises:
-        ValueError: `weights` is no path of a file; nothing is downloaded.
+        ValueError, OSError, ImportError: as `read_weights`.
     """
-    return _resnet(BasicBlock, (2, 2, 2, 2), weights, options)
+    return _resnet(BasicBlock, (2, 2, 2, 2), weights, progress, options)
 
 
 def resnet34(*, weights: str | PathLike[str] | None = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-34: 21,797,672 parameters; arguments as of `resnet18`."""
-    return _resnet(BasicBlock, (3, 4, 6, 3), weights, options)
+    return _resnet(BasicBlock, (3, 4, 6, 3), weights, progress, options)
 
 
 def resnet50(*, weights: str | PathLike[str] | None = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-50: 25,557,032 parameters; arguments as of `resnet18`."""
-    return _resnet(Bottleneck, (3, 4, 6, 3), weights, options)
+    return _resnet(Bottleneck, (3, 4, 6, 3), weights, progress, options)
 
 
 def resnet101(*, weights: str | PathLike[str] | None = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-101: 44,549,160 parameters; arguments as of `resnet18`."""
-    return _resnet(Bottleneck, (3, 4, 23, 3), weights, options)
+    return _resnet(Bottleneck, (3, 4, 23, 3), weights, progress, options)
 
 
 def resnet152(*, weights: str | PathLike[str] | None = None, progress: bool = True, **options: Any) -> ResNet:
     """ResNet-152: 60,192,808 parameters; arguments as of `resnet18`."""
-    return _resnet(Bottleneck, (3, 8, 36, 3), weights, options)
+    return _resnet(Bottleneck, (3, 8, 36, 3), weights, progress, options)
