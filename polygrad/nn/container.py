@@ -132,7 +132,7 @@ class ModuleList(_ModuleRow):
 
     def __repr__(self) -> str:
         if not len(self):
-            return "ModuleList()"
+            return f"{self._get_name()}()"
         runs: list[list[Any]] = []  # [first, last, text]
         for i, module in enumerate(self):
             text = repr(module)
@@ -141,7 +141,7 @@ class ModuleList(_ModuleRow):
             else:
                 runs.append([i, i, text])
         lines = [f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}" for a, b, text in runs]
-        return "ModuleList(\n  " + "\n  ".join(line.replace("\n", "\n  ") for line in lines) + "\n)"
+        return f"{self._get_name()}(\n  " + "\n  ".join(line.replace("\n", "\n  ") for line in lines) + "\n)"
 
 
 class ModuleDict(Module):

@@ -142,6 +142,9 @@ class Module:
             found = members.get(table)
             if found is not None and name in found:
                 return found[name]
+        parametrized = members.get("_parametrized")
+        if parametrized and name in parametrized:
+            return parametrized[name]()
         declared = getattr(type(self), name, None)
         if isinstance(declared, property) and declared.fget is not None:
             return declared.fget(self)  # again, to raise the property's own AttributeError instead of hiding it
@@ -149,7 +152,9 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         members = self.__dict__
-        if isinstance(value, Parameter):
+        if name in members.get("_parametrized", ()):
+            members["_parametrized"][name].right_inverse(value)
+        elif isinstance(value, Parameter):
             self._leave(name, "_parameters")
             self.register_parameter(name, value)
         elif isinstance(value, Module):
@@ -622,7 +627,7 @@ class Module:
     # ---------------------------------------------------------------------------------------------------- description
 
     def _get_name(self) -> str:
-        return type(self).__name__
+        return ("Parametrized" if self.__dict__.get("_parametrized") else "") + type(self).__name__
 
     def extra_repr(self) -> str:
         """What stands in the brackets of this layer's `repr`; for subclasses to define."""

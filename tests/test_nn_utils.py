@@ -1,0 +1,216 @@
+"""nn.utils beside PyTorch's: clipped gradients, vectors of parameters, parametrizations, normalised weights, fusion."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+
+import polygrad as pg
+from polygrad import nn
+from polygrad.nn.utils import parametrizations, parametrize
+from twins import close, compare, twins
+
+RNG = np.random.default_rng(37)
+
+# ------------------------------------------------------------------------------------------------------------ gradients
+
+
+def with_gradients(space, make, double):
+    parameters = [space.Parameter(make(np.ones(s))) for s in ((3, 2), (4,), (2,))]
+    rng = np.random.default_rng(1)
+    for p in parameters[:2]:
+        p.grad = make(rng.standard_normal(tuple(p.shape)))
+    return parameters
+
+
+@pytest.mark.parametrize(("bound", "order"), [(1.0, 2.0), (0.5, math.inf), (2.0, 1), (100.0, 2.0), (1.0, 0.5)])
+def test_clip_grad_norm(backend, torch, bound, order):
+    ours, theirs = with_gradients(nn, pg.tensor, None), with_gradients(torch.nn, torch.tensor, None)
+    close(
+        nn.utils.get_total_norm([p.grad for p in ours[:2]], order),
+        torch.nn.utils.get_total_norm([p.grad for p in theirs[:2]], order),
+    )
+    close(nn.utils.clip_grad_norm_(ours, bound, order), torch.nn.utils.clip_grad_norm_(theirs, bound, order))
+    for p, q in zip(ours[:2], theirs[:2], strict=True):
+        close(p.grad, q.grad)
+    assert ours[2].grad is None
+
+
+def test_clip_grad_value_and_errors(torch):
+    ours, theirs = with_gradients(nn, pg.tensor, None), with_gradients(torch.nn, torch.tensor, None)
+    nn.utils.clip_grad_value_(iter(ours), 0.3)
+    torch.nn.utils.clip_grad_value_(theirs, 0.3)
+    for p, q in zip(ours[:2], theirs[:2], strict=True):
+        close(p.grad, q.grad)
+    ours[0].grad = ours[0].grad * math.inf
+    with pytest.raises(RuntimeError, match="is non-finite"):
+        nn.utils.clip_grad_norm_(ours, 1.0, error_if_nonfinite=True)
+    assert nn.utils.clip_grad_norm_([], 1.0).item() == 0
+
+
+def test_parameters_as_a_vector(backend):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).double()
+    v = nn.utils.parameters_to_vector(net.parameters())
+    assert v.shape == (13,) and v.requires_grad
+    nn.utils.vector_to_parameters(pg.arange(13, dtype=pg.float64), net.parameters())
+    assert (
+        net[0].weight.tolist() == [[0, 1], [2, 3], [4, 5]]
+        and net[1].bias.tolist() == [12]
+        and net[0].weight.requires_grad
+    )
+    with pytest.raises(RuntimeError, match="vector of 13 elements, but got 3"):
+        nn.utils.vector_to_parameters(pg.ones(3), net.parameters())
+
+
+# ------------------------------------------------------------------------------------------------------ normalised weights
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.nn.utils.weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [("Linear(3, 4)", (2, 3)), ("Conv2d(2, 3, 2)", (1, 2, 3, 3)), ("ConvTranspose1d(2, 3, 2)", (1, 2, 3))],
+)
+@pytest.mark.parametrize("where", ["", "parametrizations."])
+@pytest.mark.parametrize("kind", ["weight_norm", "weight_norm_whole", "spectral_norm"])
+def test_normalised_weights(torch, layer, shape, where, kind):
+    name, whole = kind.removesuffix("_whole"), kind.endswith("_whole")
+    options = {"dim": None} if whole else {}
+
+    def made(space):
+        utils = space.utils.parametrizations if where else space.utils
+        return getattr(utils, name)(eval(f"nn.{layer}", {"nn": space}).double(), **options)
+
+    ours, theirs = made(nn), made(torch.nn)
+    assert repr(ours) == repr(theirs)
+    state = {k: v.numpy() for k, v in theirs.state_dict().items()}
+    assert list(ours.state_dict()) == list(state)
+    ours.load_state_dict(state)
+    for mode in (True, True, False):
+        ours.train(mode), theirs.train(mode)
+        compare(ours, theirs, [shape], torch)
+        for (n, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            close(p.grad, q.grad), n
+    for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+        close(a, b)
+
+
+def test_removing_normalised_weights():
+    layer = nn.utils.weight_norm(nn.Linear(3, 2))
+    x = pg.ones((1, 3))
+    before = layer(x).tolist()
+    assert list(nn.utils.remove_weight_norm(layer).state_dict()) == ["bias", "weight"]
+    assert layer(x).tolist() == before
+    with pytest.raises(ValueError, match="not found"):
+        nn.utils.remove_weight_norm(layer)
+    layer = nn.utils.spectral_norm(layer).eval()
+    before = layer(x).tolist()
+    assert list(nn.utils.remove_spectral_norm(layer).state_dict()) == ["bias", "weight"]
+    assert layer(x).tolist() == before
+    with pytest.raises(RuntimeError, match="Cannot register two weight_norm"):
+        nn.utils.weight_norm(nn.utils.weight_norm(layer))
+
+
+def test_spectral_norm_finds_the_largest_singular_value():
+    pg.manual_seed(0)
+    layer = parametrizations.spectral_norm(nn.Linear(5, 4).double(), n_power_iterations=50)
+    assert abs(np.linalg.norm(layer.weight.detach().numpy(), 2) - 1) < 1e-6
+
+
+# ------------------------------------------------------------------------------------------------------- parametrization
+
+
+def symmetric(space):
+    class Symmetric(space.Module):
+        def forward(self, x):
+            return (x + x.T) / 2
+
+        def right_inverse(self, x):
+            return x
+
+    return Symmetric()
+
+
+def scaled(space):
+    class Scaled(space.Module):
+        def forward(self, x):
+            return x * 2
+
+        def right_inverse(self, x):
+            return x / 2
+
+    return Scaled()
+
+
+def test_parametrization(torch):
+    data = RNG.standard_normal((3, 3))
+    found = []
+    for space, make in ((nn, pg.tensor), (torch.nn, torch.tensor)):
+        layer = space.Linear(3, 3).double()
+        layer.load_state_dict({"weight": make(data), "bias": make(data[0])})
+        utils = space.utils.parametrize
+        assert not utils.is_parametrized(layer)
+        utils.register_parametrization(layer, "weight", symmetric(space))
+        utils.register_parametrization(layer, "weight", scaled(space))
+        assert utils.is_parametrized(layer, "weight") and not utils.is_parametrized(layer, "bias")
+        steps = [repr(layer), list(layer.state_dict()), layer.weight.detach().numpy()]
+        layer(make(data)).sum().backward()
+        steps.append(layer.parametrizations.weight.original.grad.numpy())
+        layer.weight = make(data + data.T)
+        steps += [layer.weight.detach().numpy(), layer.parametrizations.weight.original.detach().numpy()]
+        twin = copy.deepcopy(layer)
+        assert twin.parametrizations.weight.original is not layer.parametrizations.weight.original
+        with utils.cached():
+            assert layer.weight is layer.weight
+        steps.append(twin(make(data)).detach().numpy())
+        utils.remove_parametrizations(layer, "weight")
+        steps += [repr(layer), list(layer.state_dict()), layer.weight.detach().numpy()]
+        found.append(steps)
+    for a, b in zip(*found, strict=True):
+        if isinstance(b, np.ndarray):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+        else:
+            assert a == b
+
+
+def test_parametrizations_that_do_not_fit():
+    class Smaller(nn.Module):
+        def forward(self, x):
+            return x[0]
+
+    layer = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="may not change the dtype or shape"):
+        parametrize.register_parametrization(layer, "weight", Smaller())
+    assert not parametrize.is_parametrized(layer) and list(layer.state_dict()) == ["weight", "bias"]
+    with pytest.raises(ValueError, match="does not have a parameter"):
+        parametrize.register_parametrization(layer, "nothing", Smaller())
+    with pytest.raises(ValueError, match="does not have a parametrization on weight"):
+        parametrize.remove_parametrizations(layer, "weight")
+
+
+# --------------------------------------------------------------------------------------------------------------- others
+
+
+def test_fusion(torch):
+    for layer, norm, shape in (
+        ("Conv2d(2, 3, 2)", "BatchNorm2d(3)", (2, 2, 4, 4)),
+        ("Linear(4, 3, bias=False)", "BatchNorm1d(3)", (5, 4)),
+        ("ConvTranspose2d(2, 3, 2)", "BatchNorm2d(3)", (2, 2, 4, 4)),
+    ):
+        ours, theirs = twins(f"Sequential(nn.{layer}, nn.{norm})", torch)
+        x = RNG.standard_normal((20, *shape[1:]))
+        ours(pg.tensor(x)), theirs(torch.tensor(x))
+        ours.eval(), theirs.eval()
+        if "Linear" in layer:
+            fused = nn.utils.fuse_linear_bn_eval(*ours)
+        else:
+            fused = nn.utils.fuse_conv_bn_eval(*ours, transpose="Transpose" in layer)
+        close(fused(pg.tensor(x)), theirs(torch.tensor(x)))
+    with pytest.raises(RuntimeError, match="only for eval"):
+        nn.utils.fuse_conv_bn_eval(nn.Conv1d(1, 1, 1), nn.BatchNorm1d(1))
+
+
+def test_functional_call_is_where_pytorch_has_it():
+    layer = nn.Linear(2, 1, bias=False)
+    y = nn.utils.stateless.functional_call(layer, {"weight": pg.full((1, 2), 3.0)}, pg.ones(2))
+    assert y.tolist() == [6] and layer.weight.tolist() != [[3, 3]]
