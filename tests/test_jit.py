@@ -18,15 +18,18 @@ from polygrad.jit.numbers import Tape
 # ------------------------------------------------------------------------------------------------------- whole steps
 
 
-def train(compile, steps):
-    """Losses, state and gradients after some steps under a learning rate that changes in each."""
-    model, optimizer = network()
+def train(compile, steps, name="SGD", parts=1):
+    """Host values of losses, state, gradients and averages after some steps under OneCycleLR, each in some parts."""
+    model, optimizer = network(name)
+    scheduler = pg.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
     average = [p.detach().clone() for p in model.parameters()]
 
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = pg.nn.functional.cross_entropy(model(x), y)
+    def gather(x, y):
+        loss = pg.nn.functional.cross_entropy(model(x), y) / parts
         loss.backward()
+        return loss
+
+    def update():
         norm = sum((p.grad * p.grad).sum() for p in model.parameters()).sqrt()
         for p in model.parameters():
             p.grad.mul_(pg.minimum(1.0 / (norm + 1e-6), pg.ones_like(norm)))
@@ -34,26 +37,33 @@ def train(compile, steps):
         with pg.no_grad():
             for a, p in zip(average, model.parameters(), strict=True):
                 a.mul_(0.9).add_(p, alpha=0.1)
+
+    def whole(x, y):
+        optimizer.zero_grad()
+        loss = gather(x, y)
+        update()
         return loss
 
-    run = compile(step)
+    compiled = [compile(whole)] if parts == 1 else [compile(gather), compile(update)]
     rng = np.random.default_rng(0)
     losses = []
-    for i in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 0.05 * (1 + math.cos(math.pi * i / steps))
-        losses.append(run(pg.tensor(rng.normal(size=(8, 6))), pg.tensor(rng.integers(0, 4, 8))))
+    for _ in range(steps):
+        if parts > 1:
+            optimizer.zero_grad()
+        for _ in range(parts):
+            losses.append(compiled[0](pg.tensor(rng.normal(size=(8, 6))), pg.tensor(rng.integers(0, 4, 8))))
+        if parts > 1:
+            compiled[1]()
+        scheduler.step()
     state = model.state_dict()
-    velocity = [s["momentum_buffer"] for s in optimizer.state.values()]
-    found = values(
-        *losses, *(state[k] for k in sorted(state)), *(p.grad for p in model.parameters()), *average, *velocity
-    )
-    return found, run
+    kept = [v for s in optimizer.state.values() for k, v in sorted(s.items()) if isinstance(v, pg.Tensor)]
+    found = values(*losses, *(state[k] for k in sorted(state)), *(p.grad for p in model.parameters()), *average, *kept)
+    return found, compiled
 
 
 def test_a_whole_step_gives_what_eager_code_gives(backend, double):
     eager, _ = train(lambda f: f, 20)
-    found, step = train(pg.jit, 20)
+    found, [step] = train(pg.jit, 20)
     close(eager, found)
     if backend.compiler is None:
         assert step.stats() == (0, 0, 0, 20)
@@ -61,8 +71,19 @@ def test_a_whole_step_gives_what_eager_code_gives(backend, double):
         assert step.stats() == (1, 1, 19, 0)
 
 
-def test_a_thousand_learning_rates_are_one_program(compiled):
-    _, step = train(pg.jit, 1000)
+@pytest.mark.parametrize(("name", "parts"), [("SGD", 2), ("AdamW", 1), ("AdamW", 2)])
+def test_compiled_steps_give_what_numpy_gives(name, parts, compiled, double):
+    with pg.use_backend("numpy"):
+        eager, _ = train(lambda f: f, 20, name, parts)
+    found, steps = train(pg.jit, 20, name, parts)
+    close(eager, found)
+    assert [step.stats().compilations for step in steps] == (
+        [1] if parts == 1 else [2, 1]
+    )  # without a gradient, and with one
+
+
+def test_a_thousand_steps_of_a_schedule_are_one_program(compiled):
+    _, [step] = train(pg.jit, 1000, "AdamW")  # the schedule moves the rate and the first of the betas
     assert step.stats() == (1, 1, 999, 0)
 
 

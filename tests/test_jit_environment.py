@@ -45,6 +45,19 @@ def test_a_captured_number_that_changes_is_seen(compiled):
     scale = 2.0
 
 
+def test_numbers_in_a_tuple_that_is_replaced(compiled):
+    settings = types.SimpleNamespace(pair=(1.0, 2))
+    run = pg.jit(lambda x: x * settings.pair[0] + settings.pair[1])
+    x = pg.tensor([1.0])
+    for i in range(5):
+        settings.pair = (i / 2, i)
+        assert run(x).item() == i / 2 + i
+    assert run.stats().traces == 2  # the second finds the numbers to vary
+    settings.pair = (1.0, 2.5)
+    assert run(x).item() == 3.5
+    assert run.stats().traces == 3  # another type
+
+
 def test_a_number_that_the_function_changes_goes_on(compiled):
     state = {"step": 0}
 

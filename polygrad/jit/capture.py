@@ -129,7 +129,8 @@ class Capture(Observer):
                 self._bound.append((place, self.tape.input(place.value)))
             elif isinstance(place.value, Tensor) and place.name in self.varying and place.value._backend is backend:
                 self._add(At(place), place.value, place.path)
-            elif place.name in self.varying and kind_of(place.value) is not None:
+            elif kind_of(place.value) is not None and (place.name in self.varying or place in named):
+                self.varying.add(place.name)
                 self._container(place)
         for tensor, path in environment.tensors.values():
             if tensor._backend is backend:

@@ -179,7 +179,7 @@ class Jitted:
                     plans.insert(0, plans.pop(i))
                 return plan, found[0], found[1]
             self._reason = found.path if isinstance(found, Place) else str(found)
-            if isinstance(found, Place) and type(found.value) in (int, float) and found.writable:
+            if isinstance(found, Place) and found.writable and _of_numbers(found.value):
                 self._varying.add(found.name)
                 self._holders.append(found.holder)
         return None
@@ -267,6 +267,11 @@ class Jitted:
     def cost_analysis(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """What the compiler expects a call with these arguments to cost, among it "flops"; nothing is run."""
         return self._inspected(args, kwargs).cost()
+
+
+def _of_numbers(value: Any) -> bool:
+    """True for a number and a tuple of numbers, which may be others in each call of one program."""
+    return type(value) in (int, float) or (type(value) is tuple and all(type(v) in (int, float) for v in value))
 
 
 def _numbers(value: int | Sequence[int]) -> set[int]:

@@ -184,13 +184,16 @@ class Optimizer:
             functions.overwrite(box, value)
 
     def prepare_jit(self) -> list[tuple[dict[str, Any], str]]:
-        """Make all state, and name the numbers that change from step to step: the rates, and those in the state."""
+        """Make all state, and name the numbers that change from step to step: rates, scheduled momenta, and those in the state."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.requires_grad:
                     self.start(p, self.state[p], group)
         numbers = [(s, key) for s in self.state.values() for key, value in s.items() if type(value) in (int, float)]
-        return [*((group, "lr") for group in self.param_groups if "lr" in group), *numbers]
+        for group in self.param_groups:
+            scheduled = ("lr", "momentum", "betas") if "max_momentum" in group else ("lr",)
+            numbers += [(group, key) for key in scheduled if key in group]
+        return numbers
 
     # --------------------------------------------------------------------------------------------------- checkpoints
 
