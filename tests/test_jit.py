@@ -379,7 +379,7 @@ def test_buffers_are_donated(compiled):
 
 
 def test_new_gradients_take_the_memory_of_old_ones(compiled):
-    w = pg.ones(1024, requires_grad=True)
+    w = pg.ones(1 << 14, requires_grad=True)
 
     @pg.jit
     def step(x):

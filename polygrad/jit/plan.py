@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -64,6 +65,7 @@ def _owned() -> tuple[int, int]:
 
 
 ALONE, OWNED = _alone(), _owned()
+LARGE = 1 << 16  # bytes; the C library maps blocks of twice that one by one, and gives them back
 
 
 class Plan:
@@ -150,7 +152,7 @@ class Plan:
         self.spare: dict[int, int] = {}
         for k, (i, template) in enumerate(self.gradients):
             if donate and i not in looked and type(template) is Made and template.node is None:
-                if template.output not in taken:
+                if template.output not in taken and self._large(template.output):
                     self.spare.setdefault(template.output, k)
         self.leaves = [(i, self.slots[i].leaf if type(self.slots[i].ref) is Fixed else None) for i, _ in self.gradients]
         self.shapes = [_kind(s.array, self.backend) for s in self.slots]
@@ -159,6 +161,12 @@ class Plan:
         self.pinned = [(i, self.slots[i].tensor) for i, ref in pinned if id(self.slots[i].tensor) in tensors]
         self.known = {id(slot.tensor): i for i, slot in enumerate(self.slots) if type(slot.ref) is Fixed}
         self.aliases = self._aliases(self.variable, [slot.tensor for slot in self.slots])
+        self.apart = self.aliases == [i for i, _ in self.variable]
+
+    def _large(self, output: int) -> bool:
+        """True for a result whose memory is worth handing over; a small one comes from the heap in less time."""
+        shape, dtype = self.program.kinds[output]
+        return prod(shape) * dtype.itemsize >= LARGE
 
     def _aliases(self, variable: list[tuple[int, Any]], tensors: list[Any]) -> list[int]:
         """For each box that each call finds anew, which other box it is, or -1."""
@@ -228,9 +236,15 @@ class Plan:
             leaf = leaf_of(tensors[i])
             if leaf is None or (leaf.grad is not None) is not present:
                 return f"whether {self.slots[i].path} has a gradient"
-        if self.aliases and self._aliases(self.variable, tensors) != self.aliases:
+        if self.variable and not self._same_aliases(tensors):
             return "which arguments are the same tensor"
         return tensors, values
+
+    def _same_aliases(self, tensors: list[Any]) -> bool:
+        if self.apart:
+            ids = {id(tensors[i]) for i, _ in self.variable}
+            return len(ids) == len(self.variable) and self.known.keys().isdisjoint(ids)
+        return self._aliases(self.variable, tensors) == self.aliases
 
     def gather(self, tensors: list[Any]) -> tuple[list[Any], list[Any]]:
         """The arrays in the boxes: those that may be overwritten, and the others."""
@@ -253,7 +267,8 @@ class Plan:
             if self._changed(tensors):
                 raise Stale from error
             raise
-        nodes = self._histories(Call(self, leaves, tensors, values, held), outputs) if self.marked else None
+        call = Call(self, leaves, tensors, values, held) if self.live else None
+        nodes = self._histories(call, outputs) if self.marked else None
         for i, made in self.rebound:
             tensors[i]._array = outputs[made.output]
             if made.node is not None:
@@ -272,15 +287,15 @@ class Plan:
                 place.set(build(template))
         return build(self.result)
 
-    def _histories(self, call: Call, outputs: list[Any]) -> dict[int, Any]:
+    def _histories(self, call: Call | None, outputs: list[Any]) -> dict[int, Any]:
         """The nodes of the results that have a history."""
-        live = [made for made in self.marked if made.node is LIVE]
-        nodes = {}
-        if live:
+        nodes: dict[int, Any] = {}
+        if call is not None:
+            live = [made for made in self.marked if made.node is LIVE]
             edges = [call.tensors[i]._node for i in self.edges]
             arrays = [outputs[made.output] for made in live]
             found = attach(CALL, edges, arrays, self.backend, {"call": call})
-            nodes = {id(made): node for made, node in zip(live, found, strict=True)}
+            nodes |= {id(made): node for made, node in zip(live, found, strict=True)}
         for made in self.marked:
             if made.node is SPENT:
                 array = outputs[made.output]
