@@ -1,20 +1,27 @@
 """A compiled training step beside the same step written by hand for JAX: jit(value_and_grad) and the update, donated and tuned.
 
-`python benchmarks/jit_vs_jax.py` times both in turn, on an MLP, LeNet, a small GPT and a residual network, with SGD and momentum.
-`python benchmarks/jit_vs_jax.py --costs` prints for each, in a process of its own, the seconds of the first call (tracing and
-compiling), the program's floating-point operations by the compiler's own count, and the first losses.
+`python benchmarks/jit_vs_jax.py` measures an MLP, LeNet, a small GPT and resnet18, with SGD and momentum, in two ways. Times: both
+steps in one process, in turn, a few calls each, so that both see the same machine; the ratio is the median over the third of the
+turns in which the process waited least for a processor. Wall and processor time are given. Costs, each side in a process of its
+own: the seconds of the first call (tracing and compiling) as the median over some processes, the program's floating-point
+operations by the compiler's own count, peak memory after some steps, and the losses of the first steps. `--json FILE` keeps all.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
-from peers import compare
+from quiet import peak_rss_mb, waited
 
 LR, MOMENTUM = 1e-3, 0.9
 BATCH, TOKENS, WIDTH, HEADS, LAYERS, WORDS = 16, 64, 128, 4, 4, 256
@@ -284,28 +291,110 @@ def with_polygrad(model: str) -> Callable[[], Any]:
 BUILDERS: dict[str, Callable[..., Callable[[], Any]]] = {"jax by hand": by_hand, "polygrad jit": with_polygrad}
 
 
-def cost(name: str, model: str) -> dict[str, Any]:
-    """The first call of one side, what it compiled, and that it computes the same."""
+def cost(model: str, name: str) -> dict[str, Any]:
+    """The first call of one side, what it compiled, its memory, and that it computes the same."""
     step: Any = BUILDERS[name](model)
-    start = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     losses = [step()]
-    seconds = time.perf_counter() - start
-    losses += [step(), step()]
-    return {"framework": name, "model": model, "first_s": round(seconds, 2), "flops": step.flops(), "losses": losses}
+    first = {"first_s": time.perf_counter() - wall, "first_cpu_s": time.process_time() - processor}
+    losses += [step() for _ in range(20)]
+    memory = peak_rss_mb()
+    return {**first, "rss_mb": memory, "flops": step.flops(), "losses": losses[:5]}
+
+
+def turns(model: str, seconds: float) -> dict[str, Any]:
+    """Both steps in turn for some seconds of each, as by the description above."""
+    steps = {name: build(model) for name, build in BUILDERS.items()}
+    for step in steps.values():
+        for _ in range(3):
+            step()
+    start = time.perf_counter()
+    for step in steps.values():
+        step()
+    calls = max(1, int(0.04 / (time.perf_counter() - start)))
+    samples: list[tuple[float, list[float], list[float]]] = []
+    end = time.perf_counter() + seconds * len(steps)
+    while time.perf_counter() < end or len(samples) < 9:
+        walls, processors, queued, began = [], [], waited(), time.perf_counter()
+        for step in steps.values():
+            wall, processor = time.perf_counter(), time.process_time()
+            for _ in range(calls):
+                step()
+            walls.append((time.perf_counter() - wall) / calls)
+            processors.append((time.process_time() - processor) / calls)
+        samples.append(((waited() - queued) / (time.perf_counter() - began), walls, processors))
+    samples.sort(key=lambda sample: sample[0])
+    kept = samples[: max(3, len(samples) // 3)]
+    middle = statistics.median
+    return {
+        "turns": len(samples),
+        "calls_a_turn": calls,
+        "waited": round(kept[-1][0], 3),
+        **{f"{name} ms": round(1e3 * middle(w[i] for _, w, _ in kept), 3) for i, name in enumerate(steps)},
+        "time_ratio": round(middle(w[1] / w[0] for _, w, _ in kept), 3),
+        "cpu_ratio": round(middle(c[1] / c[0] for _, _, c in kept), 3),
+    }
+
+
+def child(*arguments: str) -> dict[str, Any]:
+    """What this file prints with these arguments, in a fresh process."""
+    done = subprocess.run([sys.executable, sys.argv[0], *arguments], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def costs(model: str, repeats: int) -> dict[str, Any]:
+    """The costs of both sides, and polygrad's over those by hand."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in BUILDERS}
+    for _ in range(repeats):
+        for name in BUILDERS:
+            runs[name].append(child("--worker", "cost", "--model", model, "--name", name))
+    found: dict[str, Any] = {}
+    for key in ("first_s", "first_cpu_s", "rss_mb", "flops"):
+        hand, ours = (statistics.median(run[key] for run in runs[name]) for name in BUILDERS)
+        found |= {f"{key} by hand": round(hand, 2), key: round(ours, 2), f"{key}_ratio": round(ours / hand, 3)}
+    hand, ours = (runs[name][0]["losses"] for name in BUILDERS)
+    return {**found, "losses_differ": max(abs(a / b - 1) for a, b in zip(ours, hand, strict=True))}
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    import jax
+
+    with open("/proc/cpuinfo") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    versions = {"python": platform.python_version(), "jax": jax.__version__}
+    return {
+        "date": str(date.today()),
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        **versions,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A compiled step beside one written by hand for JAX")
+    parser.add_argument("models", nargs="*", default=MODELS, help=f"some of {', '.join(MODELS)}")
+    parser.add_argument("--seconds", type=float, default=5, help="of samples of each side and model (default 5)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="processes for the costs of each side (default 3; 0: times only)"
+    )
+    parser.add_argument("--json", help="also write everything to this file")
+    for hidden in ("--worker", "--model", "--name"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        print(json.dumps(cost(args.model, args.name) if args.worker == "cost" else turns(args.model, args.seconds)))
+        return
+    found: dict[str, Any] = {"machine": machine()}
+    for model in args.models:
+        found[model] = child("--worker", "turns", "--model", model, "--seconds", str(args.seconds))
+        found[model] |= costs(model, args.repeats) if args.repeats else {}
+        print(model, json.dumps(found[model], indent=1), flush=True)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(found, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--cost"]:
-        print(json.dumps(cost(*sys.argv[2:4])))
-    elif sys.argv[1:2] == ["--costs"]:
-        for model in sys.argv[2:] or MODELS:
-            found = []
-            for name in BUILDERS:
-                command = [sys.executable, sys.argv[0], "--cost", name, model]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found.append(json.loads(done.stdout.splitlines()[-1]))
-                print(json.dumps(found[-1]), flush=True)
-            first, flops = (found[1][key] / found[0][key] for key in ("first_s", "flops"))
-            print(f"{model}: first call {first:.2f}, flops {flops:.3f} of by hand", flush=True)
-    else:
-        compare("training step", BUILDERS, [{"model": model} for model in MODELS])
+    main()
