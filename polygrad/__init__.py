@@ -48,6 +48,7 @@ from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.printing import set_printoptions
 from polygrad.io import load, save
 from polygrad.jit import cond, jit, while_loop
+from polygrad.nn import summary
 from polygrad.ops.blas import (
     addbmm,
     addcdiv,

@@ -133,6 +133,19 @@ def test_ctc_of_one_sequence_and_of_an_impossible_one(torch):
         F.ctc_loss(pg.zeros((1, 1, 3)), pg.tensor([[1, 2]]), [1], [2], blank=3)
 
 
+def test_adaptive_softmax(backend, torch):
+    expression = "AdaptiveLogSoftmaxWithLoss(8, 10, [3, 6], div_value=2.0, head_bias=True)"
+    ours, theirs = agree(expression, [(5, 8), np.array([0, 2, 4, 9, 3])], torch)
+    x = RNG.standard_normal((4, 8))
+    close(ours.log_prob(pg.tensor(x)), theirs.log_prob(torch.tensor(x)))
+    assert ours.predict(pg.tensor(x)).tolist() == theirs.predict(torch.tensor(x)).tolist()
+    close(ours(pg.tensor(x[0]), pg.tensor(7)).output, theirs(torch.tensor(x[0]), torch.tensor(7)).output)
+    with pytest.raises(RuntimeError, match=r"should be in \[0, 9\]"):
+        ours(pg.tensor(x[0]), pg.tensor(10))
+    with pytest.raises(ValueError, match="unique, positive integers"):
+        nn.AdaptiveLogSoftmaxWithLoss(8, 10, [6, 3])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

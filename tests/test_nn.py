@@ -321,6 +321,22 @@ def test_initial_distributions():
         nn.init.xavier_normal_(pg.ones(3))
 
 
+def test_orthogonal_dirac_and_sparse(backend, torch):
+    pg.manual_seed(1)
+    for shape in ((5, 3), (3, 5), (4, 2, 3)):
+        x = nn.init.orthogonal_(pg.empty(shape, dtype=pg.float64), gain=2.0)
+        m = x.numpy().reshape(shape[0], -1)
+        product = m @ m.T if m.shape[0] < m.shape[1] else m.T @ m
+        assert np.abs(product - 4 * np.eye(len(product))).max() < 1e-12
+    for shape, groups in (((4, 2, 3), 2), ((3, 4, 2, 3), 1), ((4, 2, 3, 1, 3), 2)):
+        ours = nn.init.dirac_(pg.empty(shape, dtype=pg.float64), groups)
+        close(ours, torch.nn.init.dirac_(torch.empty(shape, dtype=torch.float64), groups))
+    x = nn.init.sparse_(pg.empty((200, 30), dtype=pg.float64), 0.33, std=0.5).numpy()
+    assert (np.count_nonzero(x == 0, axis=0) == 66).all() and abs(x[x != 0].std() - 0.5) < 0.03
+    with pytest.raises(ValueError, match="2 or more dimensions"):
+        nn.init.orthogonal_(pg.ones(3))
+
+
 def test_initialising_a_parameter_records_nothing():
     p = nn.Parameter(pg.zeros((3, 3)))
     nn.init.normal_(p)

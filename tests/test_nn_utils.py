@@ -214,3 +214,62 @@ def test_functional_call_is_where_pytorch_has_it():
     layer = nn.Linear(2, 1, bias=False)
     y = nn.utils.stateless.functional_call(layer, {"weight": pg.full((1, 2), 3.0)}, pg.ones(2))
     assert y.tolist() == [6] and layer.weight.tolist() != [[3, 3]]
+
+
+# -------------------------------------------------------------------------------------------------------------- summary
+
+
+def test_summary():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.Sequential(nn.ReLU(), nn.Conv2d(8, 4, 1, groups=2, bias=False)),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 10),
+    )
+    model[4].bias.requires_grad_(False)
+    model[2].eval()
+    before = {k: v.tolist() for k, v in model.state_dict().items()}
+    found = nn.summary(model, (2, 3, 6, 6))
+    assert [(r.name, r.kind, r.depth) for r in found.rows[:5]] == [
+        ("", "Sequential", 0),
+        ("0", "Conv2d", 1),
+        ("1", "BatchNorm2d", 1),
+        ("2", "Sequential", 1),
+        ("2.0", "ReLU", 2),
+    ]
+    assert [r.multiply_adds for r in found.rows] == [0, 2 * 8 * 36 * 27, 0, 0, 0, 2 * 4 * 36 * 4, 0, 2 * 10 * 144]
+    assert found.multiply_adds == sum(r.multiply_adds for r in found.rows)
+    assert [r.parameters for r in found.rows] == [0, 224, 16, 0, 0, 16, 0, 1450]
+    assert found.rows[0].output == ((2, 10),) and found.parameters == 1706 and found.trained == 1696
+    assert model.training and model[0].training and not model[2].training and not model[0]._forward_hooks
+    assert {k: v.tolist() for k, v in model.state_dict().items()} == before
+    text = str(found)
+    assert (
+        "2: Sequential" in text
+        and "[2, 8, 6, 6]" in text
+        and "15,552" in text
+        and "Parameters: 1,706 (1,696 trained)" in text
+    )
+    with pytest.raises(ValueError, match="one of the two"):
+        nn.summary(model)
+
+
+def test_summary_of_attention_and_recurrence(backend):
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.heads = nn.LSTM(3, 4), nn.MultiheadAttention(4, 2)
+
+        def forward(self, x, y):
+            h, _ = self.lstm(x)
+            return self.heads(h, y, y, need_weights=False)[0]
+
+    found = nn.summary(Both(), [(5, 2, 3), (6, 2, 4)])
+    lstm, heads = found.rows[1], found.rows[2]
+    assert lstm.output == ((5, 2, 4), (1, 2, 4), (1, 2, 4)) and lstm.multiply_adds == 5 * 2 * 16 * (3 + 4)
+    projections, attended = 2 * 4 * 4 * (5 + 6 + 6), 2 * 2 * 5 * 6 * (2 + 2)
+    assert heads.multiply_adds == projections + attended + 5 * 2 * 4 * 4
+    table = nn.Embedding(7, 3)
+    assert nn.summary(table, (2, 5), dtypes=pg.int64).rows[0].output == ((2, 5, 3),)
+    assert nn.summary(table, input_data=pg.zeros((4,), dtype=pg.int64)).rows[0].output == ((4, 3),)

@@ -31,6 +31,9 @@ from polygrad.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from polygrad.nn.adaptive import (
+    AdaptiveLogSoftmaxWithLoss,
+)
 from polygrad.nn.attention import (
     MultiheadAttention,
 )
@@ -64,6 +67,9 @@ from polygrad.nn.dropout import (
 from polygrad.nn.embedding import (
     Embedding,
     EmbeddingBag,
+)
+from polygrad.nn.hooks import (
+    call_hooked,
 )
 from polygrad.nn.linear import (
     Bilinear,
@@ -164,6 +170,10 @@ from polygrad.nn.shape import (
     Flatten,
     Unflatten,
 )
+from polygrad.nn.summary import (
+    Summary,
+    summary,
+)
 from polygrad.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -186,6 +196,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -309,6 +320,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "Summary",
     "Tanh",
     "Tanhshrink",
     "Threshold",
@@ -327,7 +339,9 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "call_hooked",
     "functional",
     "init",
+    "summary",
     "utils",
 ]

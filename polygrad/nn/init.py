@@ -1,7 +1,8 @@
 """Initial values of parameters, as `torch.nn.init` has them.
 
 Each function fills a tensor in place, outside any graph, and returns it. All numbers come from the portable generator by operations
-that round once, so one seed gives the same bits on every backend.
+that round once, so one seed gives the same bits on every backend; only `orthogonal_` goes through a library's own decomposition,
+whose last digits differ.
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ import warnings
 
 from polygrad.autograd.modes import no_grad
 from polygrad.core import Tensor
-from polygrad.ops.elementwise import greater, logical_and, logical_or, square
+from polygrad.ops.elementwise import greater, logical_and, logical_or, sign, square
 from polygrad.ops.indexing import where
+from polygrad.ops.linalg import diagonal
+from polygrad.ops.linalg_decompositions import qr
 from polygrad.ops.reductions import any as any_of
+from polygrad.ops.sorting import argsort
 from polygrad.random import Generator
 
 __all__ = [
     "calculate_gain",
     "constant_",
+    "dirac_",
     "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -201,6 +208,63 @@ def kaiming_normal_(
     if not tensor.numel():
         return _nothing(tensor)
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Fill with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al., 2013).
+
+    Axes behind the first are joined. Raises ValueError for a tensor of fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if not tensor.numel():
+        return tensor
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    with no_grad():
+        drawn = tensor.detach().reshape(rows, columns).clone().normal_(generator=generator)
+        q, r = qr(drawn.T if rows < columns else drawn)
+        q = q * sign(diagonal(r))  # unique, and so uniformly distributed (Mezzadri, 2006)
+        return tensor.copy_(((q.T if rows < columns else q) * gain).reshape(tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill the weight of a convolution so that it keeps as many channels as it can.
+
+    Args:
+        tensor: (O, C, *kernel) of three to five axes.
+        groups: into how many separate convolutions the channels O are split.
+
+    Raises:
+        ValueError: another number of axes; channels that `groups` does not divide.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    each = tensor.shape[0] // groups
+    kept = min(each, tensor.shape[1])
+    middle = tuple(k // 2 for k in tensor.shape[2:])
+    with no_grad():
+        tensor.zero_()
+        for g in range(groups):
+            for c in range(kept):
+                tensor[(g * each + c, c, *middle)] = 1
+    return tensor
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Fill a matrix with normal numbers of mean 0, and a part `sparsity` of each column with zeros (Martens, 2010).
+
+    Raises ValueError unless there are two axes.
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        order = argsort(tensor.detach().clone().uniform_(generator=generator), axis=0)
+        return tensor.copy_(where(order < zeros, 0, tensor.detach()))
 
 
 def _nothing(tensor: Tensor) -> Tensor:
