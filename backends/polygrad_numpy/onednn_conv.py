@@ -25,6 +25,7 @@ TRAINING, DIRECT = 64, 1
 SRC, DST, WEIGHTS, D_SRC, D_DST, D_WEIGHTS = 1, 17, 33, 129, 145, 161
 Q_SRC, Q_D_SRC, Q_WEIGHTS, Q_D_WEIGHTS, Q_DST, Q_D_DST = 129, 130, 131, 132, 133, 134
 FEW = 1 << 14  # multiply-adds below which a call costs more than it saves
+LIGHT, HEAVY = 16, 1 << 18  # at most so many positions and at least so many weights: reordering these takes too long
 THIN = 4  # up to so many input channels the transpose in x is 2 to 3 times faster channels-first
 
 
@@ -49,6 +50,10 @@ def _fits(x_shape: Any, w_shape: Any, groups: int) -> bool:
         and w_shape[0] % groups == 0
         and w_shape[1] * groups == x_shape[1]
     )
+
+
+def _worth_it(positions: int, weights: int) -> bool:
+    return positions * weights >= FEW and not (positions <= LIGHT and weights >= HEAVY)
 
 
 def _grouped(w_shape: Any, groups: int) -> tuple[int, ...]:
@@ -100,7 +105,7 @@ def conv(x: Any, w: Any, /, *, stride: Any, padding: Any, dilation: Any, groups:
     if not taken(x, w) or not _fits(x.shape, w.shape, groups):
         return NotImplemented
     out = _counts(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    if not out or x.shape[0] * math.prod(out) * w.size < FEW:
+    if not out or not _worth_it(x.shape[0] * math.prod(out), w.size):
         return NotImplemented
     run = _primitive("conv", x.shape, w.shape, out, (tuple(stride), tuple(padding), tuple(dilation), groups))
     if run is None:
@@ -120,7 +125,9 @@ def conv_input(z: Any, w: Any, /, *, shape: Any, stride: Any, padding: Any, dila
         return NotImplemented
     plain = x_shape[1] <= THIN
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups)
-    run = None if z.size * w[0].size < FEW else _primitive("input", x_shape, w.shape, out, geometry, plain)
+    if not _worth_it(z.shape[0] * math.prod(out), w.size):
+        return NotImplemented
+    run = _primitive("input", x_shape, w.shape, out, geometry, plain)
     if run is None:
         return NotImplemented
     x = np.empty(x_shape, np.float32) if plain else new_images(x_shape)
@@ -137,7 +144,9 @@ def conv_weight(x: Any, z: Any, /, *, shape: Any, stride: Any, padding: Any, dil
     if not out or not _fits(x.shape, w_shape, groups) or z.shape != (x.shape[0], w_shape[0], *out):
         return NotImplemented
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups)
-    run = None if z.size * math.prod(w_shape[1:]) < FEW else _primitive("weight", x.shape, w_shape, out, geometry)
+    if not _worth_it(z.shape[0] * math.prod(out), math.prod(w_shape)):
+        return NotImplemented
+    run = _primitive("weight", x.shape, w_shape, out, geometry)
     if run is None:
         return NotImplemented
     w = np.empty(w_shape, np.float32)

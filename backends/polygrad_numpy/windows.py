@@ -21,6 +21,8 @@ BLOCK = 1 << 19
 PRODUCT = 768
 # Planes of at most this many positions are laid beside each other with the batch innermost: long rows, one product.
 PLANE = 512
+# With at most so many positions in the batch, the weight is what takes time, and is read once, where it lies.
+HEAVY = 64
 # Rows of a depthwise convolution are cut to this length, because the work of its band matrices grows with the square.
 TILE = 64
 
@@ -171,26 +173,30 @@ def conv_weight(
     outputs, inputs = z.shape[1], x.shape[1] // groups
     if inputs == 1 < groups:
         return _conv_weight_by_channel(x, z, shape, stride, padding, dilation)
-    total = np.zeros((groups, outputs // groups, inputs * math.prod(shape)), x.dtype)
+    total = None
     for images, rows, columns in _columns(x, out, shape, stride, padding, dilation, groups):
         seen = z[images, :, rows]
         joined = columns.shape[0] != seen.shape[0]
         seen = _inner(seen, joined).reshape(columns.shape[0], groups, outputs // groups, columns.shape[-1])
         for image, columns_of_one in zip(seen, columns, strict=True):
-            total += np.matmul(image, columns_of_one.swapaxes(-1, -2))
+            part = np.matmul(image, columns_of_one.swapaxes(-1, -2))
+            total = part if total is None else np.add(total, part, out=total)
+    assert total is not None
     return total.reshape(outputs, inputs, *shape)
 
 
 def conv_input(
     z: np.ndarray, w: np.ndarray, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
-    """The op `conv_input` for kernels of one element and for groups of one input channel; the body makes convolutions of others."""
+    """The op `conv_input` for kernels of one element, groups of one input channel and few positions; else it is the body's."""
     out = _taken(z, w) and _counts(shape, w.shape[2:], stride, padding, dilation)
     if not out or z.shape[1:] != (w.shape[0], *out) or groups < 1 or w.shape[0] % groups:
         return NotImplemented
     if w.shape[1] == 1 < groups:
         return _conv_input_by_channel(z, w, shape, groups, stride, padding, dilation)
     if math.prod(w.shape[2:]) != 1:
+        if groups == 1 and z.shape[0] * math.prod(out) <= HEAVY and w.flags.c_contiguous:
+            return _conv_input_by_tap(z, w, shape, stride, padding, dilation)
         return NotImplemented
     weight = w.reshape(groups, w.shape[0] // groups, w.shape[1]).swapaxes(1, 2)
     made = np.matmul(weight, z.reshape(z.shape[0], groups, w.shape[0] // groups, -1))
@@ -201,6 +207,20 @@ def conv_input(
         _strided(spread, out, stride)[...] = made
         made = spread
     return _padded(made, tuple((-lo, -hi) for lo, hi in padding))
+
+
+def _conv_input_by_tap(
+    z: np.ndarray, w: np.ndarray, shape: Any, stride: Any, padding: Any, dilation: Any
+) -> np.ndarray:
+    count, out, kernel = z.shape[0], z.shape[2:], w.shape[2:]
+    seen = np.ascontiguousarray(z.swapaxes(0, 1)).reshape(z.shape[1], -1)
+    made = np.matmul(w.reshape(w.shape[0], -1).T, seen).reshape(w.shape[1], *kernel, count, *out)
+    grown = [n + lo + hi for n, (lo, hi) in zip(shape, padding, strict=True)]
+    x = np.zeros((w.shape[1], count, *grown), z.dtype)
+    for tap in product(*[range(k) for k in kernel]):
+        axes = zip(tap, out, stride, dilation, strict=True)
+        x[(..., *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, o, s, d in axes])] += made[(slice(None), *tap)]
+    return np.ascontiguousarray(_padded(x, tuple((-lo, -hi) for lo, hi in padding)).swapaxes(0, 1))
 
 
 # ------------------------------------------------------------------------------------- one input channel in each group

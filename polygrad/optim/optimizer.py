@@ -13,7 +13,7 @@ from polygrad.core import Tensor
 from polygrad.core.hooks import RemovableHandle, add_hook
 from polygrad.core.inplace import is_unshared
 from polygrad.core.methods import functions
-from polygrad.core.tensor import current_mode, new_tensor
+from polygrad.core.tensor import count_write, current_mode
 
 __all__ = ["Optimizer", "check_options"]
 
@@ -263,7 +263,7 @@ def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, op
     """Do what `Optimizer.apply` does by the backend's `blockwise`, if it has one that takes these arrays."""
     p = boxes[0]
     backend, mode = p._backend, current_mode()
-    if backend.blockwise is None or not (mode is None or mode.simple):
+    if backend.blockwise is None or mode is None or mode.grad or not mode.simple:
         return False
     if not all(n is None or type(n) in (int, float) for n in numbers):
         return False
@@ -281,7 +281,8 @@ def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, op
     if results is NotImplemented:
         return False
     for box, value in zip(boxes, results, strict=True):
-        functions.overwrite(box, new_tensor(value, backend))
+        count_write(box)
+        box._put(value, backend)
     return True
 
 
