@@ -76,4 +76,5 @@ if __name__ == "__main__":
         "convolutions",
         {"torch": with_torch(on_torch), **both_forms(on_polygrad)},
         [{"shape": s, "what": w} for s in SHAPES for w in ("conv", "conv_input", "conv_weight")],
+        shared=True,
     )

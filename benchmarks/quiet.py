@@ -25,8 +25,10 @@ def waited() -> float:
     return total / 1e9
 
 
-def measure(step: Callable[[], object], budget: float = 0.5, least: int = 6, most: int = 200) -> tuple[float, float]:
-    """Seconds a call of `step`, and the share of the kept samples' time spent waiting for a processor."""
+def measure(
+    step: Callable[[], object], budget: float = 0.5, least: int = 6, most: int = 200
+) -> tuple[float, float, float]:
+    """Seconds a call of `step`, the share of the kept samples' time spent waiting for a processor, and processor seconds a call."""
     step()
     start = time.perf_counter()
     step()
@@ -35,15 +37,16 @@ def measure(step: Callable[[], object], budget: float = 0.5, least: int = 6, mos
     samples = []
     end = time.perf_counter() + budget
     while len(samples) < least or (len(samples) < most and time.perf_counter() < end):
-        before, start = waited(), time.perf_counter()
+        before, processor, start = waited(), time.process_time(), time.perf_counter()
         for _ in range(group):
             step()
         spent = time.perf_counter() - start
-        samples.append(((waited() - before) / spent, spent / group))
+        used = time.process_time() - processor
+        samples.append(((waited() - before) / spent, spent / group, used / group))
     samples.sort()
     kept = samples[: max(3, len(samples) // 3)]
-    times = sorted(t for _, t in kept)
-    return times[len(times) // 2], max(w for w, _ in kept)
+    times, used_times = (sorted(sample[i] for sample in kept) for i in (1, 2))
+    return times[len(times) // 2], max(sample[0] for sample in kept), used_times[len(used_times) // 2]
 
 
 def peak_rss_mb() -> float:

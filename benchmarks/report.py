@@ -24,15 +24,27 @@ ORDER = (
     "thread_pools",
     "importing",
 )
-PLAIN = {"workload", "framework", "ratio", "waited", "peak_rss_mb", "error", "ms", "us", "ns"}
+PLAIN = {
+    "workload",
+    "framework",
+    "ratio",
+    "processor",
+    "processor_ratio",
+    "waited",
+    "peak_rss_mb",
+    "error",
+    "ms",
+    "us",
+    "ns",
+}
 BARS = {"polygrad": "#4c78a8", "polygrad + oneDNN": "#f58518"}
 INTRODUCTION = """# Performance
 
 Written by `python benchmarks/report.py` from `benchmarks/results`. Every figure is of a whole step (or op) in a process of its own. The
 frameworks ran in turn, each sample is judged by how long its process stood in the run queue, and the figure is the median of the quiet
 ones (`benchmarks/quiet.py`). It was all measured on a shared two-core machine that was busy with other work: times are long and vary, and
-the ratios to the first framework of a table, in brackets, are what to read. A `*` marks figures of which more than 5 % was spent waiting
-for a processor. Peak memory is the process' largest resident set, the framework itself included.
+the ratios to the first framework of a table, in brackets, are what to read. A `*` marks processor time, which stands for time where the
+process spent more than 5 % of it waiting for a processor. Peak memory is the process' largest resident set, the framework itself included.
 
 ![Time of a step, by PyTorch's](performance.svg)
 """
@@ -41,6 +53,11 @@ for a processor. Peak memory is the process' largest resident set, the framework
 def load() -> dict[str, dict[str, Any]]:
     """What each script wrote: {"about": ..., "records": [...]}, in a fixed order."""
     files = {path.stem: json.loads(path.read_text()) for path in (HERE / "results").glob("*.json")}
+    for found in files.values():
+        for row in variants(found["records"]).values():  # what is compared is measured alike
+            waited = max(record.get("waited", 0) for record in row.values())
+            for record in row.values():
+                record["waited"] = waited
     known = [name for name in ORDER if name in files]
     return {name: files[name] for name in [*known, *sorted(set(files) - set(known))]}
 
@@ -61,10 +78,20 @@ def figure(record: dict[str, Any] | None) -> str:
     if "error" in record:
         return "failed" if "oneDNN" not in record["error"] else "no oneDNN"
     unit = next(u for u in ("ms", "us", "ns") if u in record)
-    value = record[unit]
+    value = record["processor"] if busy(record) else record[unit]
     shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-    mark = "*" if record.get("waited", 0) > 0.05 else ""
-    return f"{shown} {unit} ({record['ratio']:.2f}{mark})" if record.get("ratio") else f"{shown} {unit}"
+    mark = "*" if busy(record) else ""
+    return f"{shown} {unit}{mark} ({ratio(record):.2f})" if ratio(record) else f"{shown} {unit}{mark}"
+
+
+def busy(record: dict[str, Any]) -> bool:
+    """Whether the process stood in the run queue for so long that processor time must stand for time."""
+    return record.get("waited", 0) > 0.05
+
+
+def ratio(record: dict[str, Any]) -> float:
+    """The ratio to the first framework, 0 where there is none."""
+    return record.get("processor_ratio" if busy(record) else "ratio") or 0.0
 
 
 def table(records: list[dict[str, Any]]) -> list[str]:
@@ -77,9 +104,7 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     if len(rows) > 8:
         for kind in dict.fromkeys(r.get("what") for r in records):
             means = [
-                geometric(
-                    [r["ratio"] for r in records if r["framework"] == f and r.get("what") == kind and r.get("ratio")]
-                )
+                geometric([ratio(r) for r in records if r["framework"] == f and r.get("what") == kind and ratio(r)])
                 for f in frameworks
             ]
             lines.append(f"| geometric mean, {kind} | {' | '.join(f'({m:.2f})' if m else '' for m in means)} |")
@@ -100,7 +125,7 @@ def bars(files: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, float]]]
     for name in ("op_overhead", "mlp", "lenet", "gpt", "resnet18", "optimizers"):
         for variant, row in variants(files.get(name, {}).get("records", [])).items():
             base = next(iter(row))
-            ratios = {f: row[f]["ratio"] for f in BARS if f in row and row[f].get("ratio")}
+            ratios = {f: ratio(row[f]) for f in BARS if f in row and ratio(row[f])}
             if base.startswith("torch") and ratios:
                 found.append((f"{name} {variant}", ratios))
     return found
