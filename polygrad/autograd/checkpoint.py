@@ -104,7 +104,7 @@ class Segment:
         """The outputs of a second run, with its graph, and the serial number at which that begins."""
         since = next_serial()
         args, kwargs = restore(self.form, iter(self.originals))
-        with using_mode(grad=True), self.context_fn()[1], self._as_before():
+        with using_mode(grad=True, inference=False), self.context_fn()[1], self._as_before():
             value = self.function(*args, **kwargs)
         outputs: list[Any] = []
         take_apart(value, _is_tensor, outputs, modules=False)

@@ -125,7 +125,7 @@ def gradgradcheck(
         wanted = [x for x in xs if _checked(x)]
         pairs = [(y, p) for y, p in zip(ys, g, strict=True) if y.requires_grad]
         found = grad([y for y, _ in pairs], wanted, [p for _, p in pairs], create_graph=True, allow_unused=True)
-        return tuple(d for d in found if d is not None)
+        return tuple([d for d in found if isinstance(d, Tensor)])
 
     return gradcheck(
         gradients,
@@ -239,7 +239,7 @@ class Check:
         if not ys:
             return [x._backend.tensors.zeros_like(x.detach()) for x in self.variables]
         found = grad(ys, self.variables, given, retain_graph=True, materialize_grads=True)
-        return [d for d in found if d is not None]
+        return [d for d in found if isinstance(d, Tensor)]
 
     def zeros(self) -> dict[int, Tensor]:
         """Cotangents of zero for all outputs."""

@@ -80,7 +80,7 @@ def derived_push(
     """
     backend = node.backend
     leaves = [None if a is None else Leaf(a, backend) for a in outputs]
-    with using_mode(grad=True):
+    with using_mode(grad=True, inference=False):
         zeros = [
             None if a is None else new_tensor(backend.xp.zeros_like(a), backend, leaf)
             for a, leaf in zip(outputs, leaves, strict=True)

@@ -121,7 +121,7 @@ def backward(
     outputs = _listed(tensors)
     targets = None
     if inputs is not None:
-        listed = _listed(inputs)
+        listed = _listed(list(inputs.values()) if isinstance(inputs, dict) else inputs)
         if not listed:
             raise RuntimeError("'inputs' argument to backward() cannot be empty.")
         for i, x in enumerate(listed):
@@ -194,22 +194,28 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor | None, ...] | dict[str, Tensor | None]:
     """The gradients of the sum of `outputs`, each times its entry of `grad_outputs`, with respect to `inputs`.
 
     Args and errors are those of `backward`; besides:
         allow_unused: give None for an input that the outputs do not depend on, instead of raising RuntimeError.
         materialize_grads: give zeros for it.
 
+    `inputs` may be a dict of tensors; the result then is a dict with the same keys.
+
     Raises:
+        ValueError: `materialize_grads` with `allow_unused=False`.
         NotImplementedError: `is_grads_batched`, which needs vmap.
     """
     if is_grads_batched:
         raise NotImplementedError(
             "is_grads_batched needs vmap, which polygrad does not have yet; loop over grad_outputs"
         )
-    ys, xs = _listed(outputs), _listed(inputs)
-    allow_unused = materialize_grads if allow_unused is None else allow_unused
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
+    ys, xs = _listed(outputs), _listed(list(inputs.values()) if isinstance(inputs, dict) else inputs)
     for x in xs:
         if not isinstance(x, Tensor):
             raise TypeError(f"inputs must be Tensors, got {type(x).__name__}")
@@ -231,7 +237,7 @@ def grad(
                 results.append(None)
             else:
                 raise RuntimeError(
-                    f"One of the differentiated Tensors appears to not have been used in the graph (inputs[{i}] of shape {x.shape}). "
+                    f"The differentiated Tensor at index {i} (of shape {x.shape}) appears to not have been used in the graph. "
                     "Set allow_unused=True if this is the desired behavior."
                 )
-    return tuple(results)
+    return dict(zip(inputs, results, strict=True)) if isinstance(inputs, dict) else tuple(results)

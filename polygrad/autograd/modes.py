@@ -131,9 +131,9 @@ class inference_mode(_GradMode):
 
 
 def is_grad_enabled() -> bool:
-    """True when ops are recorded in this context."""
+    """True outside of `no_grad`."""
     mode = current_mode()
-    return mode is None or mode.grad
+    return mode is None or mode.enabled
 
 
 def is_inference_mode_enabled() -> bool:

@@ -241,7 +241,7 @@ class custom_jvp(_Custom):
             leaves = [
                 None if e is None else Leaf(x._array, x._backend) for x, e in zip(call.leaves, call.edges, strict=True)
             ]
-            with using_mode(grad=True):
+            with using_mode(grad=True, inference=False):
                 given = [None if leaf is None else _zero(leaf) for leaf in leaves]
                 moved = self._moved(call, given, record)
             seeds: dict[Any, Any] = {}

@@ -67,6 +67,7 @@ class Mode:
 
     Attributes:
         grad: record ops of tensors that require grad.
+        enabled: the same, as far as the user asked; in inference mode nothing is recorded all the same.
         inference: results may never be recorded later.
         simple: nothing but the two above is set, so ops may keep to their short path.
         observer: an Observer or None.
@@ -74,10 +75,10 @@ class Mode:
         pack, unpack: saved-tensor hooks or None.
     """
 
-    __slots__ = ("grad", "inference", "simple", "observer", "anomaly", "pack", "unpack")
+    __slots__ = ("grad", "enabled", "inference", "simple", "observer", "anomaly", "pack", "unpack")
 
     def __init__(self, parent: Mode | None, **changes: Any):
-        self.grad, self.inference = True, False
+        self.enabled, self.inference = True, False
         self.observer: Any = None
         self.pack: Any = None
         self.unpack: Any = None
@@ -86,7 +87,8 @@ class Mode:
             for name in self.__slots__:
                 setattr(self, name, getattr(parent, name))
         for name, value in changes.items():
-            setattr(self, name, value)
+            setattr(self, "enabled" if name == "grad" else name, value)
+        self.grad = self.enabled and not self.inference
         self.simple = self.observer is None and self.pack is None and self.anomaly is None
 
 

@@ -21,7 +21,7 @@ from polygrad.core import (
     overwrite,
     pointwise,
 )
-from polygrad.core.inplace import check_writable, is_unshared, recording
+from polygrad.core.inplace import check_writable, count_write, is_unshared, recording
 
 
 @pointwise(
@@ -419,6 +419,7 @@ def assign_index(x: Tensor, key: Any, value: Any) -> None:
             raise TypeError(f"cannot put {value.dtype} values into a {x.dtype} tensor; take real(value) first")
         value = value.to(x.dtype)
     if is_unshared(x) and not (recording() and (x._node is not None or value._node is not None)):
+        count_write(x)
         _assign(x._backend.arrays, x._array, value._array, key)
         return
     overwrite(x, at_set(x, value, key=key))
