@@ -380,6 +380,10 @@ def test_members():
     assert net.get_submodule("rest.0") is net.rest[0]
     assert net.get_parameter("rest.0.weight") is net.rest[0].weight
     assert net.get_buffer("count") is net.count
+    net.set_submodule("rest.1", replaced := nn.Tanh(), strict=True)
+    assert net.rest[1] is replaced
+    with pytest.raises(AttributeError, match="has no module `9`"):
+        net.set_submodule("rest.9", replaced, strict=True)
     for find in (net.get_submodule, net.get_parameter, net.get_buffer):
         with pytest.raises(AttributeError):
             find("rest.7")

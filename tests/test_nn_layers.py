@@ -162,6 +162,31 @@ def test_function(backend, torch, name, specs, options):
     )
 
 
+GRIDS = [
+    *[
+        (mode, border, align)
+        for mode in ("bilinear", "bicubic")
+        for border in ("zeros", "border", "reflection")
+        for align in (False, True)
+    ],
+    ("nearest", "zeros", False),
+    ("nearest", "reflection", True),
+]
+
+
+@pytest.mark.parametrize(("backend", "mode", "border", "align"), spread_over_backends(GRIDS), indirect=["backend"])
+def test_grid_sample(backend, torch, mode, border, align):
+    options = {"mode": mode, "padding_mode": border, "align_corners": align}
+    compare(F.grid_sample, torch.nn.functional.grid_sample, [(2, 3, 4, 5), (2, 3, 2, 2)], torch, **options)
+    if mode != "bicubic":
+        compare(F.grid_sample, torch.nn.functional.grid_sample, [(1, 2, 3, 4, 3), (1, 2, 2, 3, 3)], torch, **options)
+    maps = [(2, 2, 3)] if border == "zeros" else [(2, 3, 4)]
+    size = (2, 3, 4, 5) if border == "zeros" else (2, 3, 2, 4, 3)
+    compare(
+        lambda t: F.affine_grid(t, size, align), lambda t: torch.nn.functional.affine_grid(t, size, align), maps, torch
+    )
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_unpooling_undoes_pooling(torch, axes):
     shape = (2, 3, *(7, 6, 5)[:axes])
@@ -240,6 +265,25 @@ def test_random_slopes_and_gumbel_softmax():
     assert np.abs(hard.mean(dim=0).detach().numpy() - [0.1, 0.3, 0.6]).max() < 0.02
     (hard * pg.tensor([1.0, 2.0, 3.0], dtype=pg.float64)).sum().backward()
     assert np.abs(logits.grad.numpy()).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "fan"),
+    [
+        (lambda: nn.ConvTranspose2d(8, 100, 3, groups=2), 50 * 9),
+        (lambda: nn.ConvTranspose1d(40, 60, 5), 60 * 5),
+        (lambda: nn.Conv3d(16, 40, 2), 16 * 8),
+        (lambda: nn.Bilinear(50, 20, 30), 50),
+    ],
+)
+def test_initial_values_are_uniform_by_the_fan(layer, fan):
+    pg.manual_seed(0)
+    made = layer()
+    bound = 1 / math.sqrt(fan)
+    for p in (made.weight, made.bias):
+        assert np.abs(p.detach().numpy()).max() <= bound
+    weight = made.weight.detach().numpy()
+    assert abs(weight.mean()) < 0.03 * bound and abs(weight.std() * math.sqrt(3) / bound - 1) < 0.03
 
 
 def test_initial_tables():

@@ -357,6 +357,19 @@ class Module:
             module = found
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module at a dotted name below this one; with `strict`, only in place of another one.
+
+        Raises ValueError for an empty name or no Module, AttributeError where there is nothing to put it in or in place of.
+        """
+        path, _, name = target.rpartition(".")
+        if not name or not isinstance(module, Module):
+            raise ValueError(f"set_submodule needs a name and a Module, got {target!r} and {type(module).__name__}")
+        parent = self.get_submodule(path)
+        if strict and not isinstance(getattr(parent, name, None), Module):
+            raise AttributeError(f"{parent._get_name()} has no module `{name}`")
+        setattr(parent, name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted name. Raises AttributeError where there is none."""
         path, _, name = target.rpartition(".")

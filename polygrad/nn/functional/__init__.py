@@ -55,6 +55,7 @@ from polygrad.nn.functional.dropout import (
     feature_alpha_dropout,
 )
 from polygrad.nn.functional.embedding import embedding, embedding_bag
+from polygrad.nn.functional.grid import affine_grid, grid_sample
 from polygrad.nn.functional.likelihood import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -136,6 +137,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -170,6 +172,7 @@ __all__ = [
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",

@@ -6,7 +6,7 @@ from polygrad.autograd.modes import no_grad
 from polygrad.core import Tensor
 from polygrad.core.tensor import has_values
 from polygrad.ops import layers
-from polygrad.ops.elementwise import logical_and, logical_or, maximum
+from polygrad.ops.elementwise import logical_and, maximum
 from polygrad.ops.indexing import index_add, searchsorted, take, where
 from polygrad.ops.linalg import vector_norm
 from polygrad.ops.reductions import any as any_of
@@ -20,7 +20,7 @@ def _check(input: Tensor, rows: int, sparse: bool) -> None:
         raise NotImplementedError("embedding: sparse gradients are not supported; leave sparse=False")
     if input.dtype.category not in ("integer", "unsigned"):
         raise TypeError(f"embedding: expected indices of an integer dtype, but got {input.dtype}")
-    if has_values() and any_of(logical_or(input < 0, input >= rows)):
+    if has_values() and any_of(layers.outside_classes(input, classes=rows, ignore_index=0)):  # 0 is a row anyway
         raise IndexError(f"index out of range in self: a table of {rows} rows has no such row")
 
 
