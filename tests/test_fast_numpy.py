@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import polygrad as pg
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
@@ -239,3 +240,26 @@ def test_channels_in_every_layout(data):
     if fast is not NotImplemented:
         close(fast, slow())
         assert fast.strides == x.strides
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"maximize": True}], ids=str)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_an_update_in_parts_is_the_update(name, options, monkeypatch):
+    """Bit for bit, on an array of several parts, and without changing what somebody else sees."""
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((4, 250_000, 3)).astype("f4")
+    start = rng.standard_normal((250_000, 3)).astype("f4")
+    options = {"lr": 0.1, **({"momentum": 0.9} if name == "SGD" else {}), **options}
+    found = {}
+    for parts in (True, False):
+        if not parts:
+            monkeypatch.setattr(numpy(), "blockwise", None)
+        p = pg.nn.Parameter(pg.tensor(start))
+        seen = p.detach()
+        optimizer = getattr(pg.optim, name)([p], **options)
+        for g in gradients:
+            p.grad = pg.tensor(g)
+            optimizer.step()
+        np.testing.assert_array_equal(seen.numpy(), start)
+        found[parts] = p.detach().numpy()
+    np.testing.assert_array_equal(found[True], found[False])

@@ -205,7 +205,8 @@ class Backend:
             (`count` is how many references the caller holds). Without it every in-place form makes a new array.
         blockwise: `blockwise(function, arrays, reusable)` gives the results (a tuple) of a function that works element by element
             on arrays of one shape, part by part, the i-th written into arrays[j] where j is the i-th of `reusable` (None for a
-            new array); NotImplemented for arrays that it does not take. Optimizers use it.
+            new array); NotImplemented for arrays that it does not take. Optimizers use it, and add the name of their rule, its
+            numbers and its options, for a library that does the same in its own way.
         devices: callable that lists the library's devices; the standard's info function by default.
         compiler: what `polygrad.jit` needs of the library's compiler (a `Compiler`); None where there is none.
         device: raw array -> its device, where the standard's attribute does not answer.

@@ -277,7 +277,7 @@ def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, op
         g = rest[-1] if down else -rest[-1]
         return rule(xp, p, g, *rest[:-1], *numbers, **options)
 
-    results = backend.blockwise(step, arrays, reusable)
+    results = backend.blockwise(step, arrays, reusable, rule.__name__, numbers, {**options, "maximize": not down})
     if results is NotImplemented:
         return False
     for box, value in zip(boxes, results, strict=True):
