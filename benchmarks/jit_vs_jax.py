@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
+from peers import save
 from quiet import peak_rss_mb, waited
 
 LR, MOMENTUM = 1e-3, 0.9
@@ -356,21 +354,6 @@ def costs(model: str, repeats: int) -> dict[str, Any]:
     return {**found, "losses_differ": max(abs(a / b - 1) for a, b in zip(ours, hand, strict=True))}
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what this was measured."""
-    import jax
-
-    with open("/proc/cpuinfo") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    versions = {"python": platform.python_version(), "jax": jax.__version__}
-    return {
-        "date": str(date.today()),
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        **versions,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="A compiled step beside one written by hand for JAX")
     parser.add_argument("models", nargs="*", default=MODELS, help=f"some of {', '.join(MODELS)}")
@@ -385,15 +368,19 @@ def main() -> None:
     if args.worker:
         print(json.dumps(cost(args.model, args.name) if args.worker == "cost" else turns(args.model, args.seconds)))
         return
-    found: dict[str, Any] = {"machine": machine()}
+    records: list[dict[str, Any]] = []
+    details: dict[str, Any] = {}
     for model in args.models:
-        found[model] = child("--worker", "turns", "--model", model, "--seconds", str(args.seconds))
-        found[model] |= costs(model, args.repeats) if args.repeats else {}
-        print(model, json.dumps(found[model], indent=1), flush=True)
+        found = child("--worker", "turns", "--model", model, "--seconds", str(args.seconds))
+        found |= costs(model, args.repeats) if args.repeats else {}
+        details[model] = found
+        print(model, json.dumps(found, indent=1), flush=True)
+        for name, ratio, key in zip(BUILDERS, (1.0, found["time_ratio"]), ("rss_mb by hand", "rss_mb"), strict=True):
+            record = {"workload": "compiled training step, turns in one process", "model": model, "framework": name}
+            record |= {"ms": found[f"{name} ms"], "ratio": ratio, "waited": found["waited"]}
+            records.append(record | ({"peak_rss_mb": round(found[key])} if key in found else {}))
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(found, file, indent=1)
-            file.write("\n")
+        save(args.json, records, details=details)
 
 
 if __name__ == "__main__":

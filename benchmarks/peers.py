@@ -86,8 +86,8 @@ def compare(
     return records
 
 
-def save(path: str, records: list[dict[str, Any]], threads: str = THREADS) -> None:
-    """Write the records to a file, with what must be known to read them."""
+def save(path: str, records: list[dict[str, Any]], threads: str = THREADS, **more: Any) -> None:
+    """Write the records (and more) to a file, with what must be known to read them."""
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "")
     found = []
@@ -101,7 +101,7 @@ def save(path: str, records: list[dict[str, Any]], threads: str = THREADS) -> No
         f"Python {platform.python_version()}, {', '.join(found)}"
     )
     with open(path, "w") as file:
-        json.dump({"about": about, "records": records}, file, indent=1)
+        json.dump({"about": about, "records": records, **more}, file, indent=1)
         file.write("\n")
 
 

@@ -148,6 +148,34 @@ def test_derivatives_inside(compiled, double):
     close(values(*twice(t)), values(*pg.jit(twice)(t)))
 
 
+def nested(compile):
+    """Host values after some steps with a checkpoint, the derivative of a function and an average of the weights."""
+    model, optimizer = network()
+    average = pg.optim.swa_utils.AveragedModel(model, multi_avg_fn=pg.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+
+    def step(x):
+        optimizer.zero_grad()
+        h = pg.autograd.checkpoint(lambda x: model[3](model[2](model[1](model[0](x)))), x)
+        loss = (model[4](h) ** 2).mean()
+        slope = pg.grad(lambda w: (model[4].bias * w).sum() ** 2)(x.sum(axis=0)[:4])
+        (loss + (slope**2).sum()).backward()
+        optimizer.step()
+        average.update_parameters(model)
+        return loss, slope
+
+    run = compile(step)
+    found = [t for i in range(3) for t in run(pg.tensor(np.random.default_rng(i).normal(size=(5, 6))))]
+    return values(*found, *model.state_dict().values(), *average.state_dict().values()), run
+
+
+def test_checkpoints_and_derivatives_of_functions_inside(compiled, double):
+    with pg.use_backend("numpy"):
+        eager, _ = nested(lambda f: f)
+    found, step = nested(pg.jit)
+    close(eager, found)
+    assert step.stats().compilations == 1
+
+
 class Trainer:
     """A method that is compiled, with state of every kind in attributes."""
 

@@ -111,15 +111,19 @@ class AveragedModel(nn.Module):
         theirs: list[Tensor] = list(model.parameters())
         buffers = list(zip(self.module.buffers(), model.buffers(), strict=True))
         with no_grad():
-            first = int(self.n_averaged) == 0
             if self.use_buffers:
                 mine, theirs = [*mine, *(a for a, _ in buffers)], [*theirs, *(b for _, b in buffers)]
             theirs = [p.detach().to(a._backend, device=a.device) for a, p in zip(mine, theirs, strict=True)]
-            if first:
+            count = self.n_averaged
+            if count._backend.is_traced(count._array):  # inside of `jit` both are computed, and one is chosen
+                self._average(mine, theirs, count.detach())
+                for a, p in zip(mine, theirs, strict=True):
+                    functions.overwrite(a, functions.where(count == 0, p, a.detach()))
+            elif int(count) == 0:
                 for a, p in zip(mine, theirs, strict=True):
                     functions.overwrite(a, p)
             else:
-                self._average(mine, theirs, int(self.n_averaged))
+                self._average(mine, theirs, int(count))
             for a, b in () if self.use_buffers else buffers:
                 functions.overwrite(a, b.detach().to(a._backend, device=a.device))
             self.n_averaged += 1
