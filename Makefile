@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint torch onednn clean
+.PHONY: help run test lint torch onednn array-api-tests clean
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
 
@@ -34,6 +34,10 @@ torch: $(VENV)/.torch
 # oneDNN makes the NumPy backend faster; its tests need it, all others do without.
 onednn: $(VENV)/.onednn
 
+# The official test suite of the standard, from a copy of its source: make array-api-tests SOURCE=../array-api-tests
+array-api-tests: $(VENV)/.array-api-tests
+	$(BIN)/python conformance/array_api_tests/run.py $(SOURCE) --backend numpy --backend array_api_strict
+
 clean:
 	rm -rf $(VENV)
 
@@ -44,7 +48,7 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.examples $(VENV)/.test $(VENV)/.lint $(VENV)/.onednn: $(VENV)/.%: pyproject.toml | $(VENV)/.made
+$(VENV)/.examples $(VENV)/.test $(VENV)/.lint $(VENV)/.onednn $(VENV)/.array-api-tests: $(VENV)/.%: pyproject.toml | $(VENV)/.made
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
