@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument(
         "tests", nargs="*", metavar="TEST", help="tests in the copy, as pytest names them (default: all)"
     )
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     stubs = options.source / "array-api" / "src" / "array_api_stubs"
     if not stubs.is_dir():
         parser.error(f"{stubs} is missing: clone array-api-tests with --recurse-submodules")
