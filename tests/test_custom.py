@@ -529,7 +529,7 @@ def peak(net, x, wrapped):
 
 
 def test_a_checkpointed_stack_needs_a_third_of_the_memory():
-    net, x = stack(64, 16), pg.rand(1024, 16)
+    net, x = stack(64, 16), pg.rand(512, 16)
     plain, wanted = peak(net, x, False)
     light, found = peak(net, x, True)
     assert light <= plain / 3, f"{light / plain:.2f} of {plain / 2**20:.0f} MiB"

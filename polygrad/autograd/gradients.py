@@ -139,10 +139,11 @@ def backward(
             for leaf, g in found.items()
             if type(leaf) is Leaf
         ]
+        walk.tell()
         # several threads may add to one leaf; whatever may fail comes before the first gradient is put in its place
         with _accumulating:
             totals = [(leaf, _total(leaf, g)) for leaf, g in gradients]
-            walk.finish()
+            walk.keep()
             for leaf, total in totals:
                 leaf.grad = total
     for leaf, g in gradients:

@@ -199,7 +199,8 @@ def reverse(
                 g = cotangents[leaf]
                 found[leaf] = visit(leaf, leaf.extra, g, watch) if leaf.extra else g
     if walk is None:
-        watch.finish()
+        watch.tell()
+        watch.keep()
     return found
 
 

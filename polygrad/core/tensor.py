@@ -134,7 +134,7 @@ class Vertex:
     backend: Backend
     shape: Any
     dtype: Any
-    serial: int
+    serial: float
     extra: dict[str, Any] | None
 
     def name(self) -> str:
@@ -219,8 +219,15 @@ class Pick(Vertex):
     def __init__(self, node: Node, index: int, array: Any):
         self.edges, self.index, self.backend = (node,), index, node.backend
         self.shape, self.dtype = tuple(array.shape), array.dtype
-        self.serial = next_serial()
+        self.serial = node.serial + 0.5  # after its node, before whatever was computed from it
         self.extra = None
+
+    # A recorded walk makes picks anew from the results that a node kept; they are the same place in the graph.
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(other) is Pick and other.index == self.index and other.edges[0] is self.edges[0])
+
+    def __hash__(self) -> int:
+        return id(self.edges[0]) ^ self.index
 
     def name(self) -> str:
         """The name of the node whose result this is."""

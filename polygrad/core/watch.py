@@ -90,11 +90,14 @@ class Walk:
                 part.shared.fn(g)
         grads[part.which] = g
 
-    def finish(self) -> None:
-        """Call the hooks that waited, then keep what is to be kept."""
+    def tell(self) -> None:
+        """Call the hooks that waited."""
         for shared, grads in self.gathered.items():
             if not shared.first:
                 shared.fn(grads)
+
+    def keep(self) -> None:
+        """Keep what is to be kept."""
         for extra, g in self.retained:
             extra["grad"] = g
 
