@@ -133,7 +133,7 @@ def test_ctc_of_one_sequence_and_of_an_impossible_one(torch):
         F.ctc_loss(pg.zeros((1, 1, 3)), pg.tensor([[1, 2]]), [1], [2], blank=3)
 
 
-def test_adaptive_softmax(backend, torch):
+def test_adaptive_softmax(torch):
     expression = "AdaptiveLogSoftmaxWithLoss(8, 10, [3, 6], div_value=2.0, head_bias=True)"
     ours, theirs = agree(expression, [(5, 8), np.array([0, 2, 4, 9, 3])], torch)
     x = RNG.standard_normal((4, 8))

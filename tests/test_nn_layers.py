@@ -178,7 +178,7 @@ GRIDS = [
 def test_grid_sample(backend, torch, mode, border, align):
     options = {"mode": mode, "padding_mode": border, "align_corners": align}
     compare(F.grid_sample, torch.nn.functional.grid_sample, [(2, 3, 4, 5), (2, 3, 2, 2)], torch, **options)
-    if mode != "bicubic":
+    if mode != "bicubic" and backend.name == "numpy":
         compare(F.grid_sample, torch.nn.functional.grid_sample, [(1, 2, 3, 4, 3), (1, 2, 2, 3, 3)], torch, **options)
     maps = [(2, 2, 3)] if border == "zeros" else [(2, 3, 4)]
     size = (2, 3, 4, 5) if border == "zeros" else (2, 3, 2, 4, 3)
@@ -233,7 +233,7 @@ def test_output_size_of_a_transposed_convolution(torch):
 # --------------------------------------------------------------------------------------------------------------- chance
 
 
-def test_dropouts(backend):
+def test_dropouts():
     pg.manual_seed(3)
     x = pg.randn(40, 50, 3, 3, dtype=pg.float64).requires_grad_()
     y = nn.Dropout2d(0.25)(x)
