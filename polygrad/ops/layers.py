@@ -351,6 +351,11 @@ def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index):
 LEAST_LOG, LEAST_VARIANCE = -100.0, 1e-12
 
 
+def _array(xp, x, other):
+    """x as an array, where only the other operand may be one."""
+    return x + xp.zeros_like(x + other)
+
+
 def _bounded_log(xp, x):
     zero = x == 0
     return xp.where(zero, LEAST_LOG, xp.maximum(xp.log(xp.where(zero, 1, x)), LEAST_LOG))
@@ -358,7 +363,7 @@ def _bounded_log(xp, x):
 
 @pointwise(
     x=lambda xp, x, target: (x - target) / xp.maximum(x * (1 - x), LEAST_VARIANCE),
-    target=lambda xp, x: _bounded_log(xp, 1 - x) - _bounded_log(xp, x),
+    target=lambda xp, x, target: _bounded_log(xp, 1 - _array(xp, x, target)) - _bounded_log(xp, _array(xp, x, target)),
     dtypes="real floating",
     domain=(0.1, 0.9),
     node="BinaryCrossEntropy",
@@ -366,6 +371,7 @@ def _bounded_log(xp, x):
 )
 def binary_entropy(xp, x, target, /):
     """-(target * log(x) + (1 - target) * log(1 - x)), at most 100 for targets of [0, 1]."""
+    x = _array(xp, x, target)
     one = x == 1
     no = xp.where(one, LEAST_LOG, xp.maximum(xp.log1p(-xp.where(one, 0, x)), LEAST_LOG))
     return (target - 1) * no - target * _bounded_log(xp, x)
