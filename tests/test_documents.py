@@ -52,4 +52,4 @@ def test_every_failure_of_the_official_suite_has_a_reason(path):
 
 
 def test_there_is_a_list_for_each_backend_that_is_tested():
-    assert {p.name.removesuffix("-skips.txt") for p in LISTS} >= {"numpy", "array_api_strict"}
+    assert {p.name.removesuffix("-skips.txt") for p in LISTS} >= {"numpy", "jax", "array_api_strict"}
