@@ -344,6 +344,19 @@ def test_anomaly_mode_in_grad_and_in_recorded_walks():
             y.backward()
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled:UserWarning")
+@pytest.mark.filterwarnings("ignore:Error detected in MulBackward0:UserWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_anomaly_mode_names_the_operand():
+    for lib in both():
+        x = lib.tensor(0.0, requires_grad=True)
+        with (
+            lib.autograd.detect_anomaly(),
+            pytest.raises(RuntimeError, match="'MulBackward0' returned nan values in its 1th"),
+        ):
+            ((lib.tensor(float("inf")) * x) * 0).backward()
+
+
 def test_anomaly_mode_finds_nothing_in_a_sound_graph(backend):
     x = pg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     with pg.autograd.detect_anomaly():

@@ -146,12 +146,7 @@ def run_pre(n: Any, g: Any, record: bool) -> Any:
 
 def run_post(n: Any, pairs: list[tuple[Any, Any]], g: Any, record: bool) -> list[tuple[Any, Any]]:
     """The (edge, cotangent) pairs of a node after its post-hooks; an operand with no pair is shown as None."""
-    grads: list[Any] = [None] * len(n.edges)
-    left = list(pairs)
-    for i, e in enumerate(n.edges):
-        if left and left[0][0] is e:
-            grads[i] = left.pop(0)[1]
-    shown = _shown(grads, n, record)
+    shown = _shown(_by_operand(n, pairs), n, record)
     outputs = _shown(g if isinstance(g, list | tuple) else [g], n, record)
     for hook in list(n.extra["post"].values()):
         shown = _answered(hook, hook(shown, outputs), shown)
@@ -160,12 +155,22 @@ def run_post(n: Any, pairs: list[tuple[Any, Any]], g: Any, record: bool) -> list
     ]
 
 
+def _by_operand(n: Any, pairs: list[tuple[Any, Any]]) -> list[Any]:
+    """The cotangents of all operands of a node, None where there is none."""
+    grads: list[Any] = [None] * len(n.edges)
+    left = list(pairs)
+    for i, e in enumerate(n.edges):
+        if left and left[0][0] is e:
+            grads[i] = left.pop(0)[1]
+    return grads
+
+
 def check_nan(n: Any, pairs: list[tuple[Any, Any]]) -> None:
     """Raise RuntimeError when a cotangent that a node passes on has a NaN; the message shows the line that made the node."""
     isnan, any_ = n.backend.arrays.isnan, n.backend.arrays.any
-    for i, (_, d) in enumerate(pairs):
+    for i, d in enumerate(_by_operand(n, pairs)):
         raw = d._array if isinstance(d, Tensor) else d
-        if bool(any_(isnan(raw))):
+        if raw is not None and bool(any_(isnan(raw))):
             made = (n.extra or {}).get("made")
             where = (
                 f"It was made at\n{made}"
