@@ -4,8 +4,11 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 """
 
 import sys as _sys
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from polygrad import autograd, data, fft, func, io, linalg, models, nn, optim, random, special, utils
+from polygrad import autograd, fft, linalg, random, special
 from polygrad._version import __version__
 from polygrad.autograd import (
     audit,
@@ -47,9 +50,13 @@ from polygrad.core.backend import CONSTANTS as _CONSTANTS
 from polygrad.core.backend import declared as _declared
 from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.printing import set_printoptions
-from polygrad.io import load, save
 from polygrad.jit import cond, jit, while_loop
-from polygrad.nn import summary
+
+# ops that layers are made of have no name here, but belong to the registry that adapters and the conformance suite read
+from polygrad.ops import activations as _activations
+from polygrad.ops import layers as _layers
+from polygrad.ops import pooling as _pooling
+from polygrad.ops import windows as _windows
 from polygrad.ops.blas import (
     addbmm,
     addcdiv,
@@ -297,6 +304,11 @@ from polygrad.random import (
     set_rng_state,
 )
 
+if _TYPE_CHECKING:
+    from polygrad import data, func, io, models, nn, optim, utils
+    from polygrad.io import load, save
+    from polygrad.nn import summary
+
 # PyTorch's names of the same functions.
 cat = concat
 absolute, neg, mul, sub, div, true_divide = abs, negative, multiply, subtract, divide, divide
@@ -331,5 +343,23 @@ dtype = DType
 e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis", "pi"))
 
 __array_api_version__ = "2025.12"
-__all__ = [_n for _n in dir() if not _n.startswith("_")]
+# Where names come from that are read when first asked for: layers, optimizers, files and the like are half of the import,
+# and code that only computes needs none of them.
+_LATER = {name: name for name in ("data", "func", "io", "models", "nn", "optim", "utils")}
+_LATER |= {"load": "io", "save": "io", "summary": "nn"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = _import_module(f"{__name__}.{_LATER[name]}")
+    globals()[name] = found = found if name == _LATER[name] else getattr(found, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
+__all__ = sorted({_n for _n in globals() if not _n.startswith("_")} | _LATER.keys())
 _declared.public = _sys.modules[__name__]
