@@ -24,7 +24,7 @@ onednn, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool =
 )
 FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 needs_onednn = pytest.mark.skipif(
-    onednn.library() is None, reason=f"oneDNN: {onednn.state.reason}; the extra `onednn` installs it"
+    onednn.loaded() is None, reason=f"oneDNN: {onednn.state.reason}; the extra `onednn` installs it"
 )
 
 
@@ -180,7 +180,7 @@ def test_threads_agree():
 
 
 def _child(answers):
-    answers.put((_sum_of_a_convolution(), onednn.library() is None))
+    answers.put((_sum_of_a_convolution(), onednn.loaded() is None))
 
 
 @needs_onednn

@@ -74,7 +74,7 @@ def sum_product(x1: Any, x2: Any, /, *, axis: Any = None, keepdims: bool = False
 
 def info() -> dict[str, Any]:
     """Versions, for `polygrad.show_config`, which makes the search for oneDNN happen."""
-    found = onednn.library()
+    found = onednn.loaded()
     return {"numpy": np.__version__, "onednn": onednn.state.reason if found is None else found.text()}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Failure", "library", "state"]
+__all__ = ["Failure", "loaded", "state"]
 
 VARIABLE = "POLYGRAD_ONEDNN_LIB"
 MAJOR = 3
@@ -133,7 +133,7 @@ class _State:
 state = _State()
 
 
-def library() -> Library | None:
+def loaded() -> Library | None:
     """The library, looked for at the first call; None where there is none that can be used."""
     if not state.tried:
         with state.lock:

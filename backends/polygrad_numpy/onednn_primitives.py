@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polygrad_numpy.onednn import Failure, Library, library
+from polygrad_numpy.onednn import Failure, Library, loaded
 
 __all__ = [
     "ANY",
@@ -191,7 +191,7 @@ def _held(lib: Library) -> _Held:
 
 def primitive(key: Hashable, make: Callable[[Library], Any]) -> Any:
     """What `make(library)` gave for this key in this thread; None where there is no library, or no primitive for the case."""
-    lib = library()
+    lib = loaded()
     if lib is None:
         return None
     held = _held(lib).primitives

@@ -62,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a copy of data-apis/array-api-tests with its submodule")
     parser.add_argument("--backend", action="append", metavar="NAME", help="may be repeated (default: numpy)")
-    parser.add_argument("--library", metavar="MODULE", help="test this module instead of polygrad")
+    parser.add_argument("--library", dest="module", metavar="MODULE", help="test this module instead of polygrad")
     parser.add_argument(
         "--examples", type=int, default=20, metavar="N", help="hypothesis examples a test (default: 20)"
     )
@@ -74,7 +74,7 @@ def main() -> int:
     if not stubs.is_dir():
         parser.error(f"{stubs} is missing: clone array-api-tests with --recurse-submodules")
     found = [
-        run(options.source, backend, options.library or "polygrad", options.examples, options.tests)
+        run(options.source, backend, options.module or "polygrad", options.examples, options.tests)
         for backend in options.backend or ["numpy"]
     ]
     return max(found)

@@ -275,7 +275,7 @@ class Backend:
             setattr(self.tensors, name, DTYPES[name])
             if hasattr(self.xp, name):
                 setattr(self.arrays, name, getattr(self.xp, name))
-        self.arrays.library = self.xp  # for bodies that refine the library's function of the same name
+        self.arrays.raw = self.xp  # for bodies that refine the library's function of the same name
         self.arrays.device = self.device
         self.arrays.is_complex = lambda x: self.dtypes[x.dtype].is_complex
         self.tensors.is_complex = lambda x: x.dtype.is_complex
@@ -318,7 +318,7 @@ class Backend:
     def reference(self, op: Any) -> Callable[..., Any]:
         """What `op` is without the adapter: its body, or the library's function, or a polyfill."""
         body = op.body
-        if body is None or getattr(op, "library", False):
+        if body is None or getattr(op, "is_library", False):
             function = resolve(self.xp, op.name)
             if function is not None:
                 return function

@@ -575,7 +575,7 @@ class CompositeOp:
     def __init__(self, body: Callable[..., Any], name: str, options: dict[str, Any]):
         self.body: Callable[..., Any] | None = body
         self.name, self.doc = name, body.__doc__ or ""
-        self.library = bool(options.get("library"))  # the library's function of that name is the same function
+        self.is_library = bool(options.get("library"))  # the library's function of that name is the same function
         parameters = list(inspect.signature(body).parameters.values())[1:]
         self.signature = _signature(parameters)
         self.aliases = {

@@ -150,7 +150,7 @@ def _sign_map(xp, g, x, y):
 def sign(xp, x, /):
     """-1, 0 or 1; for complex numbers x / |x|, and 0 at 0."""
     if not xp.is_complex(x):
-        return xp.library.sign(x)
+        return xp.raw.sign(x)
     size = xp.abs(x)
     return xp.where(size == 0, 0, x / xp.where(size == 0, 1, size))
 
@@ -351,7 +351,7 @@ def limit(xp, x, low=None, high=None, /):
     """x limited to [low, high]; on a limit the gradient is x's."""
     if all(bound is None or _is_number(bound) for bound in (low, high)):
         if low is None or high is None or low <= high:
-            return xp.library.clip(x, low, high)
+            return xp.raw.clip(x, low, high)
     x = x if low is None else xp.maximum(x, low)  # the library's clip may refuse limits that cross
     return x if high is None else xp.minimum(x, high)
 
@@ -408,7 +408,7 @@ def as_complex(xp, g):
 @general(x=(lambda g: g, lambda xp, t: _real(xp, t)), dtypes="numeric", cases=[((3, 4),)])
 def real(xp, x, /):
     """The real part; a real x is its own."""
-    return xp.library.real(x) if xp.is_complex(x) else x
+    return xp.raw.real(x) if xp.is_complex(x) else x
 
 
 @general(
@@ -423,7 +423,7 @@ def imag(x, /):
 @general(x=(lambda xp, g: xp.conj(g), lambda xp, t: xp.conj(t)), dtypes="numeric", cases=[((3, 4),)])
 def conj(xp, x, /):
     """The complex conjugate; a real x is its own."""
-    return xp.library.conj(x) if xp.is_complex(x) else x
+    return xp.raw.conj(x) if xp.is_complex(x) else x
 
 
 # -------------------------------------------------------------------------------------- comparison, logic, bits

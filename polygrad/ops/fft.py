@@ -54,7 +54,7 @@ def _transformed(xp, name, x, along, lengths, *, real=False, **options):
     """The library's transform, whose result has these lengths along `along`; an empty batch, which some refuse, stays one."""
     batch = [n for i, n in enumerate(x.shape) if i not in axes_of(along, len(x.shape))]
     if 0 not in batch:
-        return getattr(xp.library.fft, name)(x, **options)
+        return getattr(xp.raw.fft, name)(x, **options)
     shape = list(x.shape)
     for axis, n in zip(along, lengths, strict=True):
         shape[axis] = n

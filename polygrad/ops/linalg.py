@@ -180,13 +180,13 @@ def pinv(xp, x, /, *, rtol=None):
 
     The derivative is that along matrices of the same rank: Golub and Pereyra, 1973.
     """
-    return xp.library.linalg.pinv(x) if rtol is None else xp.library.linalg.pinv(x, rtol=_plain(rtol))
+    return xp.raw.linalg.pinv(x) if rtol is None else xp.raw.linalg.pinv(x, rtol=_plain(rtol))
 
 
 @discrete(dtypes="floating", name="linalg.matrix_rank", cases=[case(separated((3, 4))), case(separated((2, 3, 3)))])
 def matrix_rank(xp, x, /, *, rtol=None):
     """How many singular values exceed `rtol` times the largest."""
-    rank = xp.library.linalg.matrix_rank
+    rank = xp.raw.linalg.matrix_rank
     return rank(x) if rtol is None else rank(x, rtol=_plain(rtol))
 
 
@@ -320,7 +320,7 @@ def slogdet(xp, x, /):
 
     At a singular matrix the sign is 0, the logarithm -inf and the derivative NaN.
     """
-    return SlogdetResult(*xp.library.linalg.slogdet(x))
+    return SlogdetResult(*xp.raw.linalg.slogdet(x))
 
 
 # ----------------------------------------------------------------------------------------------------------- norms
@@ -370,7 +370,7 @@ def vector_norm(xp, x, /, *, axis=None, keepdims=False, ord=2):
 
     At x = 0 the derivative is 0, for every order; tied extremes share the gradient evenly.
     """
-    return xp.library.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord)
+    return xp.raw.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=ord)
 
 
 def _singular_norm(xp, x, ord):
@@ -432,7 +432,7 @@ def cross(xp, x1, x2, /, *, axis=-1):
     if len(x1.shape) != len(x2.shape):
         shape = xp.broadcast_shapes(x1.shape, x2.shape)
         x1, x2 = xp.broadcast_to(x1, shape), xp.broadcast_to(x2, shape)
-    return xp.library.linalg.cross(x1, x2, axis=axis)
+    return xp.raw.linalg.cross(x1, x2, axis=axis)
 
 
 @composite(

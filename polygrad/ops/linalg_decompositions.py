@@ -119,7 +119,7 @@ def cholesky(xp, x, /, *, upper=False):
     Reads (x + x^H) / 2, so both triangles share the gradient. Raises the library's error (or gives NaN) where x is not
     positive definite. Derivative: Murray, Differentiation of the Cholesky decomposition, 2016.
     """
-    return xp.library.linalg.cholesky(hermitian_part(xp, x), upper=upper)
+    return xp.raw.linalg.cholesky(hermitian_part(xp, x), upper=upper)
 
 
 # ---------------------------------------------------------------------------------------------------------- eigh
@@ -175,7 +175,7 @@ def eigh(xp, x, /):
 
     Reads (x + x^H) / 2, so both triangles share the gradient.
     """
-    return EighResult(*xp.library.linalg.eigh(hermitian_part(xp, x)))
+    return EighResult(*xp.raw.linalg.eigh(hermitian_part(xp, x)))
 
 
 def _between(xp, left, d, right):
@@ -200,7 +200,7 @@ def _eigvalsh_push(xp, t, x):
 )
 def eigvalsh(xp, x, /):
     """Eigenvalues of a Hermitian x in ascending order. Reads (x + x^H) / 2, so both triangles share the gradient."""
-    return xp.library.linalg.eigvalsh(hermitian_part(xp, x))
+    return xp.raw.linalg.eigvalsh(hermitian_part(xp, x))
 
 
 # ----------------------------------------------------------------------------------------------------------- eig
@@ -261,7 +261,7 @@ def eig(xp, x, /):
 
     The derivative is NaN or large where x cannot (or hardly) be diagonalised.
     """
-    values, vectors = xp.library.linalg.eig(x)
+    values, vectors = xp.raw.linalg.eig(x)
     return EigResult(as_complex(xp, values), as_complex(xp, vectors))
 
 
@@ -383,7 +383,7 @@ def svd(xp, x, /, *, full_matrices=True):
     For x of shape (..., m, n), k = min(m, n): S is (..., k), U is (..., m, m) and Vh (..., n, n) with `full_matrices`, else
     (..., m, k) and (..., k, n).
     """
-    return SVDResult(*xp.library.linalg.svd(x, full_matrices=full_matrices))
+    return SVDResult(*xp.raw.linalg.svd(x, full_matrices=full_matrices))
 
 
 def _svdvals_pull(xp, g, x):
@@ -403,7 +403,7 @@ def _svdvals_push(xp, t, x):
 )
 def svdvals(xp, x, /):
     """Singular values in descending order."""
-    return xp.library.linalg.svdvals(x)
+    return xp.raw.linalg.svdvals(x)
 
 
 # ------------------------------------------------------------------------------------------------------------ qr
@@ -525,4 +525,4 @@ def qr(xp, x, /, *, mode="reduced"):
     The derivative needs the first k columns of x to be independent; otherwise it is NaN, with a RuntimeWarning.
     Derivative: Walter, Lehmann and Lamour, On evaluating higher-order derivatives of the QR decomposition, 2012.
     """
-    return QRResult(*xp.library.linalg.qr(x, mode=mode))
+    return QRResult(*xp.raw.linalg.qr(x, mode=mode))

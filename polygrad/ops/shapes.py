@@ -10,7 +10,7 @@ from polygrad.core import as_dtype, case, composite, general, linear
 )
 def cast(xp, x, /, *, dtype):
     """x in another data type."""
-    return xp.library.astype(x, dtype, copy=False)
+    return xp.raw.astype(x, dtype, copy=False)
 
 
 @composite(library=True, dtypes="any", cases=[case((3, 4), "complex128")])
@@ -75,7 +75,7 @@ def expand_dims(xp, x, /, axis):
     Raises IndexError for a place that the result does not have, ValueError for one that is named twice.
     """
     if isinstance(axis, int):
-        return xp.library.expand_dims(x, axis=axis)
+        return xp.raw.expand_dims(x, axis=axis)
     n = len(x.shape) + len(axis)
     if any(not -n <= a < n for a in axis):
         raise IndexError(f"expand_dims: axis {axis} is out of range for a result with {n} axes")
