@@ -1,0 +1,233 @@
+"""cuDNN 9, found at run time: the library, its prototypes, and a handle for each thread and device.
+
+It is looked for when the first convolution asks, in this order: the file that POLYGRAD_CUDNN_LIB names ("off" for none), the
+wheels nvidia-cudnn-cu13 and nvidia-cudnn-cu12, the conda prefix, and the system's name. Only version 9 is taken. Without it the
+ops' bodies do the work.
+
+This is the legacy API, which version 9 deprecates and still has. It works on addresses; what is needed of a library of arrays is
+in `runtime`.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+from polygrad_cupy.runtime import current
+
+__all__ = ["Failure", "Library", "Performance", "candidates", "loaded", "state"]
+
+VARIABLE = "POLYGRAD_CUDNN_LIB"
+MAJOR = 9
+FOLDER, FILE = ("bin", "cudnn64_9.dll") if sys.platform == "win32" else ("lib", "libcudnn.so.9")
+
+# The numbers behind the API's names, which here lack the prefix CUDNN_.
+DATA_FLOAT, DATA_DOUBLE, DATA_HALF, DATA_BFLOAT16 = 0, 1, 2, 9
+TENSOR_NCHW, TENSOR_NHWC = 0, 1
+CROSS_CORRELATION = 1
+DEFAULT_MATH, TENSOR_OP_MATH, FMA_MATH = 0, 1, 3
+DETERMINISTIC = 1
+POOLING_AVERAGE_COUNT_INCLUDE_PADDING, POOLING_AVERAGE_COUNT_EXCLUDE_PADDING = 1, 2
+PROPAGATE_NAN = 1
+BATCHNORM_SPATIAL = 1
+STATUS_NOT_SUPPORTED, STATUS_INTERNAL_ERROR = 3000, 4000
+DIM_MAX = 8
+
+P, INT, SIZE, DOUBLE, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_double, ctypes.c_float
+
+
+class Performance(ctypes.Structure):
+    """What the library expects of an algorithm of one of the three convolutions."""
+
+    _fields_ = (
+        ("algo", INT),
+        ("status", INT),
+        ("time", FLOAT),
+        ("memory", SIZE),
+        ("determinism", INT),
+        ("mathType", INT),
+        ("reserved", INT * 3),
+    )
+
+
+SEARCH = (P, P, P, P, P, INT, P, P)
+WORKSPACE = (P, P, P, P, P, INT, P)
+CONVOLUTION = (P, P, P, P, P, P, P, INT, P, SIZE, P, P, P)
+SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "GetVersion": (),
+    "GetErrorString": (INT,),
+    "Create": (P,),
+    "SetStream": (P, P),
+    "CreateTensorDescriptor": (P,),
+    "SetTensorNdDescriptor": (P, INT, INT, P, P),
+    "DestroyTensorDescriptor": (P,),
+    "CreateFilterDescriptor": (P,),
+    "SetFilterNdDescriptor": (P, INT, INT, INT, P),
+    "DestroyFilterDescriptor": (P,),
+    "CreateConvolutionDescriptor": (P,),
+    "SetConvolutionNdDescriptor": (P, INT, P, P, P, INT, INT),
+    "SetConvolutionGroupCount": (P, INT),
+    "SetConvolutionMathType": (P, INT),
+    "DestroyConvolutionDescriptor": (P,),
+    "GetConvolutionForwardAlgorithm_v7": SEARCH,
+    "GetConvolutionBackwardDataAlgorithm_v7": SEARCH,
+    "GetConvolutionBackwardFilterAlgorithm_v7": SEARCH,
+    "GetConvolutionForwardWorkspaceSize": WORKSPACE,
+    "GetConvolutionBackwardDataWorkspaceSize": WORKSPACE,
+    "GetConvolutionBackwardFilterWorkspaceSize": WORKSPACE,
+    "ConvolutionForward": CONVOLUTION,
+    "ConvolutionBackwardData": CONVOLUTION,
+    "ConvolutionBackwardFilter": CONVOLUTION,
+    "CreatePoolingDescriptor": (P,),
+    "SetPoolingNdDescriptor": (P, INT, INT, INT, P, P, P),
+    "DestroyPoolingDescriptor": (P,),
+    "PoolingForward": (P, P, P, P, P, P, P, P),
+    "PoolingBackward": (P, P, P, P, P, P, P, P, P, P, P, P),
+    "BatchNormalizationForwardTraining": (P, INT, P, P, P, P, P, P, P, P, P, DOUBLE, P, P, DOUBLE, P, P),
+    "BatchNormalizationBackward": (P, INT, P, P, P, P, P, P, P, P, P, P, P, P, P, P, DOUBLE, P, P),
+}
+RESULTS: dict[str, Any] = {"GetVersion": SIZE, "GetErrorString": ctypes.c_char_p}
+
+
+class Failure(Exception):
+    """cuDNN does not do this case."""
+
+
+class Library:
+    """The loaded library: its functions without their prefix, and the handles.
+
+    Raises:
+        OSError: another major version.
+        AttributeError: a function is missing.
+    """
+
+    def __init__(self, dll: Any, path: str):
+        self.dll, self.path = dll, path
+        self.functions: dict[str, Any] = {}
+        for name, arguments in SIGNATURES.items():
+            function = getattr(dll, f"cudnn{name}")
+            function.argtypes, function.restype = arguments, RESULTS.get(name, INT)
+            self.functions[name] = function
+            if name == "GetVersion":
+                self.version = _version(function())
+        self.local = threading.local()
+        self.idle: dict[int, list[_Handle]] = {}
+
+    def text(self) -> str:
+        """The version and the file, for people."""
+        return f"{'.'.join(map(str, self.version))} ({self.path})"
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function; Failure for a status that says the case is not supported, RuntimeError for any other trouble."""
+        status = self.functions[name](*arguments)
+        if status:
+            said = f"cudnn{name}: {self.functions['GetErrorString'](status).decode()} (status {status})"
+            if STATUS_NOT_SUPPORTED <= status < STATUS_INTERNAL_ERROR:
+                raise Failure(said)
+            raise RuntimeError(said)
+
+    def handle(self) -> Any:
+        """This thread's handle for the current device, set to the current stream."""
+        runtime = current()
+        device, stream = runtime.device(), runtime.stream()
+        held = getattr(self.local, "held", None)
+        if held is None:
+            self.local.held = held = _Held(self)
+        return held.handle(device, stream)
+
+
+def _version(number: int) -> tuple[int, int, int]:
+    """Major, minor and patch; OSError for another major version than ours."""
+    major = number // 10000 if number >= 90000 else number // 1000
+    rest = number - major * (10000 if number >= 90000 else 1000)
+    if major != MAJOR:
+        raise OSError(f"it is version {major}.{rest // 100}, and polygrad speaks the API of version {MAJOR}")
+    return major, rest // 100, rest % 100
+
+
+class _Handle:
+    """A handle of the library, and the stream that it was last set to."""
+
+    def __init__(self, lib: Library):
+        self.pointer = P()
+        self.stream: int | None = None
+        lib.call("Create", ctypes.byref(self.pointer))
+
+
+class _Held:
+    """A thread's handles, one for each device. When the thread ends others may take them: a new one costs milliseconds."""
+
+    def __init__(self, lib: Library):
+        self.lib = lib
+        self.handles: dict[int, _Handle] = {}
+
+    def handle(self, device: int, stream: int) -> Any:
+        found = self.handles.get(device)
+        if found is None:
+            try:
+                found = self.lib.idle.get(device, []).pop()
+            except IndexError:
+                found = _Handle(self.lib)
+            self.handles[device] = found
+        if found.stream != stream:
+            self.lib.call("SetStream", found.pointer, stream)
+            found.stream = stream
+        return found.pointer
+
+    def __del__(self) -> None:
+        for device, handle in self.handles.items():
+            self.lib.idle.setdefault(device, []).append(handle)
+
+
+class _State:
+    """What was found, once: a Library, or None and why."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tried = False
+        self.found: Library | None = None
+        self.reason = "not looked for yet"
+
+
+state = _State()
+
+
+def loaded() -> Library | None:
+    """The library, looked for at the first call; None where there is none that can be used."""
+    if not state.tried:
+        with state.lock:
+            if not state.tried:
+                state.found = _search()
+                state.tried = True
+    return state.found
+
+
+def _search() -> Library | None:
+    asked = os.environ.get(VARIABLE)
+    if asked == "off":
+        state.reason = f"off by {VARIABLE}"
+        return None
+    problems = []
+    for path in [asked] if asked else candidates():
+        try:
+            return Library(ctypes.CDLL(path), path)
+        except (OSError, AttributeError) as error:
+            problems.append((path, str(error)))
+    state.reason = 'not found; pip install "polygrad-array-api[cudnn]" (or cudnn-cuda12), or conda install cudnn'
+    if asked:
+        state.reason = f"{asked} cannot be used: {problems[0][1]}"
+        warnings.warn(f"{VARIABLE}: {state.reason}; the ops' bodies do the work", RuntimeWarning, stacklevel=4)
+    elif (path := next((p for p, _ in problems if Path(p).exists()), None)) is not None:
+        state.reason = f"{path} cannot be used: {dict(problems)[path]}"
+    return None
+
+
+def candidates() -> list[str]:
+    """Where the library may be, best first."""
+    folders = [Path(folder, "nvidia", "cudnn", FOLDER) for folder in sys.path if folder]
+    if conda := os.environ.get("CONDA_PREFIX"):
+        folders.append(Path(conda, FOLDER))
+    return [*(str(f / FILE) for f in folders if (f / FILE).exists()), FILE]

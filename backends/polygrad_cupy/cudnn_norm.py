@@ -1,0 +1,141 @@
+"""Batch normalisation by cuDNN: images normalised by channel, with a weight and a bias.
+
+cuDNN keeps a channel's numbers in float32 for arrays of 16 bits, and in the dtype of the images otherwise.
+"""
+
+import ctypes
+import math
+from typing import Any
+
+from polygrad_cupy import cudnn
+from polygrad_cupy.cudnn import Library
+from polygrad_cupy.cudnn_descriptors import (
+    Layout,
+    as_plane,
+    channels_last,
+    dense,
+    new,
+    ordered,
+    plan,
+    scalar,
+    taken,
+    tensor,
+)
+from polygrad_cupy.kernels import add_line
+from polygrad_cupy.runtime import current
+
+__all__ = ["normalize", "normalize_backward"]
+
+
+class _Plan:
+    """Batch normalisation of one shape: the descriptors of the images and of a channel's numbers."""
+
+    def __init__(self, lib: Library, x: Layout, small: Layout):
+        self.lib = lib
+        self.x, self.small = tensor(lib, as_plane(x)), tensor(lib, small)
+        self.one, self.nothing = scalar(1, x.dtype), scalar(0, x.dtype)
+
+    def forward(self, x: Any, y: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> None:
+        """Put the normalised x into y and the moments into mean and var, which are zeros; var divides by n - 1.
+
+        They are the running moments of the API, which with a factor of one are those of this x.
+        """
+        self.lib.call(
+            "BatchNormalizationForwardTraining",
+            *(self.lib.handle(), cudnn.BATCHNORM_SPATIAL, ctypes.byref(self.one), ctypes.byref(self.nothing)),
+            *(self.x.pointer, x.data.ptr, self.x.pointer, y.data.ptr, self.small.pointer),
+            *(weight.data.ptr, bias.data.ptr, 1.0, mean.data.ptr, var.data.ptr, eps, None, None),
+        )
+
+    def backward(
+        self, x: Any, g: Any, d: Any, weight: Any, of_weight: Any, of_bias: Any, kept: Any, eps: float
+    ) -> None:
+        """Put the cotangents of x, weight and bias into d, of_weight and of_bias; kept: mean, 1 / sqrt(var + eps), or None."""
+        one, nothing = ctypes.byref(self.one), ctypes.byref(self.nothing)
+        self.lib.call(
+            "BatchNormalizationBackward",
+            *(self.lib.handle(), cudnn.BATCHNORM_SPATIAL, one, nothing, one, nothing),
+            *(self.x.pointer, x.data.ptr, self.x.pointer, g.data.ptr, self.x.pointer, d.data.ptr, self.small.pointer),
+            *(weight.data.ptr, of_weight.data.ptr, of_bias.data.ptr, eps),
+            *((None, None) if kept is None else (kept[0].data.ptr, kept[1].data.ptr)),
+        )
+
+
+def _by_channel(x: Any, weight: Any, bias: Any, axis: Any) -> bool:
+    """Whether these are images and a number for each channel, normalised over all other axes."""
+    if weight is None or bias is None or not taken(x, weight, bias) or not 3 <= x.ndim <= 5:
+        return False
+    axes = tuple(sorted({a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}))
+    shape = (x.shape[1], *[1] * (x.ndim - 2))
+    return (
+        axes == (0, *range(2, x.ndim))
+        and weight.shape == bias.shape
+        and tuple(weight.shape) in (shape, (1, *shape))
+        and x.size > x.shape[1]  # one element a channel has no variance that divides by n - 1
+    )
+
+
+def _plan(x: Any, last: bool) -> Any:
+    layout = dense(x.shape, x.dtype.name, last)
+    inner = "float64" if layout.dtype == "float64" else "float32"
+    small = dense((1, x.shape[1], *[1] * (max(x.ndim, 4) - 2)), inner)
+    return plan(("batch_norm", layout), lambda lib: _Plan(lib, layout, small)), inner
+
+
+def _number(array: Any, dtype: str) -> Any:
+    """A channel's numbers, C-contiguous, in the dtype that cuDNN keeps them in."""
+    return current().contiguous(array if array.dtype.name == dtype else array.astype(dtype))
+
+
+def normalize(arrays: Any, /, *, axis: Any, eps: float) -> Any:
+    """The op `normalize` with weight and bias, by channel; the result's memory is channels-last if that of x is."""
+    if len(arrays) != 3 or not _by_channel(*arrays, axis):
+        return NotImplemented
+    x, weight, bias = arrays
+    last = channels_last(x)
+    run, inner = _plan(x, last)
+    if run is None:
+        return NotImplemented
+    y, shape = new(x.shape, x.dtype, last), (1, x.shape[1], *[1] * (x.ndim - 2))
+    mean, var = (current().zeros(shape, inner) for _ in range(2))
+    run.forward(ordered(x, last), y, _number(weight, inner), _number(bias, inner), mean, var, eps)
+    n = x.size // x.shape[1]
+    var *= (n - 1) / n
+    return y, mean.astype(x.dtype, copy=False), var.astype(x.dtype, copy=False)
+
+
+def normalize_backward(
+    x: Any,
+    g: Any,
+    g_mean: Any,
+    g_var: Any,
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    /,
+    *,
+    axis: Any,
+    eps: Any,
+) -> Any:
+    """The function `normalize_backward`, by channel. The cotangents of the moments are added in one more pass over x.
+
+    Whether they are zeros is not asked: the answer would make the processor wait for the device.
+    """
+    if not _by_channel(x, weight, bias, axis) or not taken(x, g, mean, var, g_mean, g_var) or g.shape != x.shape:
+        return NotImplemented
+    last = channels_last(x)
+    run, inner = _plan(x, last)
+    if run is None:
+        return NotImplemented
+    d = new(x.shape, x.dtype, last)
+    of_weight, of_bias = (current().empty(weight.shape, inner) for _ in range(2))
+    kept = None  # what 16 bits keep of the moments is too little: cuDNN computes them again
+    if inner == x.dtype.name:
+        kept = _number(mean, inner), (_number(var, inner) + eps) ** -0.5
+    run.backward(ordered(x, last), ordered(g, last), d, _number(weight, inner), of_weight, of_bias, kept, eps)
+    n = math.prod(x.shape) // x.shape[1]
+    slope = g_var * (2 / n)
+    shift = g_mean / n - mean * slope
+    add_line(x, slope, shift, d)
+    return d, of_weight.astype(weight.dtype, copy=False), of_bias.astype(bias.dtype, copy=False)
