@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help run test lint torch onednn array-api-tests clean
+.PHONY: help run test lint torch onednn gpu array-api-tests clean
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
 
@@ -33,6 +33,14 @@ torch: $(VENV)/.torch
 
 # oneDNN makes the NumPy backend faster; its tests need it, all others do without.
 onednn: $(VENV)/.onednn
+
+# On a machine with an NVIDIA GPU: tests and timings on CuPy and JAX (gigabytes are installed). CUDA=12 for older drivers.
+CUDA ?= 13
+gpu: $(VENV)/.test
+	$(PIP) --editable '.[test,$(if $(filter 12,$(CUDA)),cupy-cuda12$(comma)cudnn-cuda12,cupy$(comma)cudnn)]' 'jax[cuda$(CUDA)]'
+	$(BIN)/python benchmarks/gpu.py
+
+comma := ,
 
 # The official test suite of the standard, from a copy of its source: make array-api-tests SOURCE=../array-api-tests
 array-api-tests: $(VENV)/.array-api-tests

@@ -11,7 +11,7 @@ from typing import Any
 
 from by_hand import Optimizer
 from peers import compare
-from workloads import both_forms, parameters, training_step, with_torch
+from workloads import both_forms, on_devices, parameters, training_step, with_torch
 
 BATCH, TOKENS, WIDTH, HEADS, LAYERS, VOCABULARY, LR = 16, 64, 128, 4, 4, 256, 1e-3
 EACH = WIDTH // HEADS
@@ -116,4 +116,5 @@ if __name__ == "__main__":
         "GPT, 4 layers of 128, 64 tokens, batch 16",
         {"torch": with_torch(build), **both_forms(build), "autograd": with_autograd},
         [{"optimizer": "SGD"}, {"optimizer": "Adam"}],
+        asked=on_devices(build),
     )

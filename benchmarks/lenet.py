@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peers import compare
-from workloads import both_forms, parameters, training_step, with_torch
+from workloads import both_forms, on_devices, parameters, training_step, with_torch
 
 BATCH, LR = 64, 1e-3
 SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,), (10, 84), (10,)]
@@ -44,4 +44,5 @@ if __name__ == "__main__":
         "LeNet, batch 64",
         {"torch": with_torch(build), **both_forms(build)},
         [{"optimizer": "SGD"}, {"optimizer": "Adam"}],
+        asked=on_devices(build),
     )

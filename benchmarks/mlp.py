@@ -11,7 +11,7 @@ from typing import Any
 
 from by_hand import Optimizer
 from peers import compare
-from workloads import both_forms, parameters, training_step, with_torch
+from workloads import both_forms, on_devices, parameters, training_step, with_torch
 
 BATCH, SIZES, LR = 128, (784, 256, 10), 1e-3
 
@@ -69,4 +69,5 @@ if __name__ == "__main__":
         "MLP 784-256-10, batch 128",
         {"torch": with_torch(build), **both_forms(build), "autograd": with_autograd},
         [{"optimizer": "SGD"}, {"optimizer": "Adam"}],
+        asked=on_devices(build),
     )

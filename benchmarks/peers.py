@@ -34,6 +34,7 @@ def compare(
     per: int = 1,
     unit: str = "ms",
     shared: bool = False,
+    asked: dict[str, Callable[..., Callable[[], Any]]] | None = None,
 ) -> list[dict[str, Any]]:
     """Time every builder on every variant; returns and prints the records.
 
@@ -43,6 +44,7 @@ def compare(
         variants: the options of each table row.
         per: how many operations a step holds; the figures are divided by it.
         unit: "ms", "us" or "ns".
+        asked: builders that run only if the command line names them.
         shared: let one process of a framework serve all variants: many variants take less time, and their memory is not told.
     """
     parser = argparse.ArgumentParser(description=f"{workload}: time a step beside the peers")
@@ -55,7 +57,7 @@ def compare(
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        _work(builders[args.worker], variants, args.budget, args.least)
+        _work({**builders, **(asked or {})}[args.worker], variants, args.budget, args.least)
         return []
     names = args.only.split(",") if args.only else list(builders)
     scale = {"ms": 1e3, "us": 1e6, "ns": 1e9}[unit] / per

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peers import compare
-from workloads import both_forms, training_step, with_torch
+from workloads import both_forms, on_devices, training_step, with_torch
 
 LR = 1e-6  # an overfitted batch would have denormal gradients, which slow every framework down
 BLOCKS = [
@@ -69,4 +69,5 @@ if __name__ == "__main__":
         "resnet18",
         {"torch": with_torch(build), **both_forms(build)},
         [{"size": 64, "batch": 1}, {"size": 224, "batch": 8}],
+        asked=on_devices(build),
     )

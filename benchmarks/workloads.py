@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["both_forms", "parameters", "torch_threads", "training_step", "with_torch"]
+__all__ = ["both_forms", "on_devices", "parameters", "torch_threads", "training_step", "with_torch"]
 
 
 def torch_threads() -> Any:
@@ -42,6 +42,26 @@ def with_torch(build: Callable[..., Callable[[], Any]]) -> Callable[..., Callabl
     return lambda **options: build(torch_threads(), **options)
 
 
+def on_devices(build: Callable[..., Callable[[], Any]]) -> dict[str, Callable[..., Callable[[], Any]]]:
+    """Builders that run when `--only` names them: PyTorch on CUDA, and polygrad on CuPy and on JAX's first device."""
+
+    def on_cuda(**options: Any) -> Callable[[], Any]:
+        torch = torch_threads()
+        torch.set_default_device("cuda")
+        return build(torch, **options)
+
+    def on(name: str) -> Callable[..., Callable[[], Any]]:
+        def builder(**options: Any) -> Callable[[], Any]:
+            import polygrad
+
+            polygrad.set_backend(name)
+            return build(polygrad, **options)
+
+        return builder
+
+    return {"torch cuda": on_cuda, "polygrad cupy": on("cupy"), "polygrad jax": on("jax")}
+
+
 def parameters(lib: Any, arrays: list[Any]) -> list[Any]:
     """The arrays as parameters of torch or of polygrad."""
     return [lib.nn.Parameter(lib.tensor(a)) for a in arrays]
@@ -50,18 +70,22 @@ def parameters(lib: Any, arrays: list[Any]) -> list[Any]:
 def training_step(
     lib: Any, optimizer: str, params: list[Any], loss: Callable[[], Any], lr: float
 ) -> Callable[[], float]:
-    """One step of SGD with momentum, or of Adam; it returns the loss, which peers must agree on."""
+    """One step of SGD with momentum, or of Adam; it returns the loss, which peers must agree on.
+
+    Where polygrad's backend has a compiler, the step is compiled.
+    """
     optim = (
         lib.optim.SGD(params, lr=lr, momentum=0.9)
         if optimizer == "SGD"
         else getattr(lib.optim, optimizer)(params, lr=lr)
     )
 
-    def step() -> float:
+    def step() -> Any:
         optim.zero_grad()
         value = loss()
         value.backward()
         optim.step()
-        return value.item()
+        return value
 
-    return step
+    compiled = lib.jit(step) if hasattr(lib, "get_backend") and lib.get_backend().compiler is not None else step
+    return lambda: compiled().item()

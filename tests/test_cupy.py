@@ -3,8 +3,12 @@ both beside the float64 bodies and PyTorch; and libraries that cannot be used.""
 
 import ctypes
 import gc
+import os
+import subprocess
+import sys
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -456,3 +460,56 @@ def test_absence_is_silent_and_off_is_off(unsearched):
         unsearched.setenv("POLYGRAD_CUDNN_LIB", "off")
         assert cudnn.loaded() is None
     assert cudnn.state.reason == "off by POLYGRAD_CUDNN_LIB"
+
+
+# ----------------------------------------------------------------------------------------------------- all derivatives
+
+# An adapter of NumPy whose fast paths are those of CuPy's, on the stand-in; it prints which ones did something.
+ADAPTER = """
+import atexit
+import array_api_compat.numpy as xp
+import numpy as np
+import cudnn_stand_in as stand_in
+from polygrad.core import Backend
+
+cudnn, runtime, *modules = stand_in.adapter("cudnn", "runtime", "cudnn_conv", "cudnn_norm", "cudnn_pool", "kernels")
+host, used = stand_in.Host(), set()
+runtime.use(host)
+library = stand_in.Cudnn(cudnn, host)
+cudnn.state.found, cudnn.state.tried = cudnn.Library(library, "the stand-in"), True
+
+def across(value, kind, make):
+    if isinstance(value, list | tuple):
+        return type(value)(across(v, kind, make) for v in value)
+    return make(value) if isinstance(value, kind) else value
+
+def override(name, function):
+    def overridden(*operands, **parameters):
+        result = function(*across(operands, np.ndarray, stand_in.array), **parameters)
+        if result is not NotImplemented:
+            used.add(name)
+        return across(result, stand_in.Array, np.asarray)
+    return overridden
+
+fast = {name: override(name, getattr(module, name)) for module in modules for name in module.__all__}
+backend = Backend("stand_in", xp, to_numpy=np.asarray, **fast)
+atexit.register(lambda: print("used", *sorted(used)))
+"""
+OPS = (
+    "conv conv_input conv_weight avg_pool avg_unpool max_pool normalize gelu_exact gelu_tanh silu masked_scale".split()
+)
+
+
+@compiles
+def test_every_derivative_of_what_is_overridden(tmp_path):
+    """The conformance suite over the overrides: values, both modes and the second order."""
+    (tmp_path / "polygrad_stand_in").mkdir()
+    (tmp_path / "polygrad_stand_in" / "__init__.py").write_text(ADAPTER)
+    paths = [str(tmp_path), str(Path(__file__).parent), *sys.path]
+    environment = {**os.environ, "POLYGRAD_BACKEND": "stand_in", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", "polygrad_conformance", "--backend", "stand_in"]
+    command += [argument for name in OPS for argument in ("--only", name)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    used = next(line for line in done.stdout.splitlines() if line.startswith("used")).split()[1:]
+    assert {*OPS, "normalize_backward", "gelu_tanh_backward", "sum_product"} <= set(used)
