@@ -48,6 +48,7 @@ from polygrad.core import (
 )
 from polygrad.core.backend import CONSTANTS as _CONSTANTS
 from polygrad.core.backend import declared as _declared
+from polygrad.core.device import Device as device
 from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.printing import set_printoptions
 from polygrad.jit import cond, jit, while_loop
@@ -305,7 +306,7 @@ from polygrad.random import (
 )
 
 if _TYPE_CHECKING:
-    from polygrad import data, func, io, models, nn, optim, utils
+    from polygrad import cuda, data, func, io, models, nn, optim, utils
     from polygrad.io import load, save
     from polygrad.nn import summary
 
@@ -345,7 +346,7 @@ e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis"
 __array_api_version__ = "2025.12"
 # Where names come from that are read when first asked for: layers, optimizers, files and the like are half of the import,
 # and code that only computes needs none of them.
-_LATER = {name: name for name in ("data", "func", "io", "models", "nn", "optim", "utils")}
+_LATER = {name: name for name in ("cuda", "data", "func", "io", "models", "nn", "optim", "utils")}
 _LATER |= {"load": "io", "save": "io", "summary": "nn"}
 
 

@@ -87,7 +87,7 @@ class Generator:
 
     def __init__(self, device: Any = None):
         backend = get_backend()
-        self._state = new_tensor(backend.asarray([0, 0, 0], dtype=INT64, device=device), backend)
+        self._state = new_tensor(backend.asarray([0, 0, 0], dtype=INT64, device=backend.place(device)), backend)
         self.manual_seed(0)
 
     def __repr__(self) -> str:
@@ -423,7 +423,7 @@ def randperm(backend, n, *, generator=None, dtype=None, device=None, requires_gr
 
 
 def _like(x: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
-    return {"dtype": dtype or x.dtype, "device": x.device if device is None else device}
+    return {"dtype": dtype or x.dtype, "device": x.device if device is None else x._backend.place(device)}
 
 
 def rand_like(input: Tensor, *, generator=None, dtype=None, device=None, requires_grad=False) -> Tensor:

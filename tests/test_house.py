@@ -123,6 +123,7 @@ HEIGHT = {
     "utils": 4,
     "viz": 4,
     "config": 4,
+    "cuda": 4,
     "__init__": 5,
     "__main__": 6,
 }

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import array_api_compat
 
+from polygrad.core.device import device_named
 from polygrad.core.dtype import CATEGORIES, DTYPES, DType, as_dtype, default_for
 
 __all__ = [
@@ -349,6 +350,20 @@ class Backend:
         if self._devices is not None:
             return list(self._devices())
         return list(self.xp.__array_namespace_info__().devices())
+
+    def place(self, device: Any) -> Any:
+        """The library's device that a string such as "cpu" or "cuda:1" names; anything else as it is.
+
+        Raises:
+            RuntimeError: the library lists no such device.
+        """
+        if not isinstance(device, str):
+            return device
+        found = device_named(device, self.devices())
+        if found is None:
+            there = ", ".join(str(d) for d in self.devices())
+            raise RuntimeError(f"backend {self.name!r} has no device {str(device)!r}; it has {there}")
+        return found
 
     def to_numpy(self, array: Any) -> Any:
         """The array's values as a host array of the default backend (no copy where memory can be shared)."""

@@ -105,7 +105,7 @@ def refill(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, complex) and not x.dtype.is_complex:
         raise TypeError(f"cannot put the complex number {value} into a {x.dtype} tensor")
     if isinstance(value, numbers.Number):
-        value = functions.new_full(x, x.shape, value, None)
+        value = functions.new_full(x, x.shape, value)
     elif not isinstance(value, Tensor):
         dtype = None if backend_of(value) else x.dtype
         value = x._backend.tensors.asarray(value, dtype=dtype, device=x.device)

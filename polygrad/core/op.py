@@ -658,12 +658,17 @@ def creation(function: Callable[..., Any] | None = None, *, name: str = "") -> A
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())[1:]
 
+        def bound(backend: Backend, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(kwargs.get("device"), str):
+                kwargs["device"] = backend.place(kwargs["device"])
+            return function(backend, *args, **kwargs)
+
         def call(*args: Any, **kwargs: Any) -> Any:
-            return function(get_backend(), *args, **kwargs)
+            return bound(get_backend(), *args, **kwargs)
 
         update_wrapper(call, function)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        declared.add_creation(name or function.__name__, function)
+        declared.add_creation(name or function.__name__, bound)
         assign(functions, name or function.__name__, call)
         return call
 

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from polygrad.core.backend import Backend, get_backend, namespace_of
+from polygrad.core.device import Device
 from polygrad.core.dtype import DType
 from polygrad.core.hooks import RemovableHandle, add_hook
 from polygrad.core.methods import OPERANDS, Methods, functions
@@ -347,8 +348,9 @@ class Tensor(Methods):
 
     @property
     def device(self) -> Any:
-        """The library's device that holds the array."""
-        return self._backend.arrays.device(self._array)
+        """The library's device that holds the array; a name is given as a `Device`."""
+        device = self._backend.arrays.device(self._array)
+        return Device(device) if type(device) is str else device
 
     @property
     def backend(self) -> str:

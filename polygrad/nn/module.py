@@ -493,6 +493,14 @@ class Module:
         """All parameters and buffers on the host's device of their backend; returns the module."""
         return self._convert(lambda x: x.cpu())
 
+    def cuda(self, device: Any = None) -> Self:
+        """All parameters and buffers on a CUDA device of their backend; returns the module.
+
+        Raises:
+            RuntimeError: the backend has no such device.
+        """
+        return self._convert(lambda x: x.cuda(device))
+
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """All parameters and buffers on another device without their values; returns the module."""
         members = [*self.parameters(recurse), *self.buffers(recurse)]

@@ -354,14 +354,24 @@ class Size(int):
 method(Size)
 
 
-@method
-def new_full(x: Tensor, shape: tuple[int, ...], value: Any, dtype: Any) -> Tensor:
-    """A constant of the dtype (unless given), device and backend of x."""
-    native = x._array.dtype if dtype is None else x._backend.native(dtype)
-    return new_tensor(x._backend.arrays.full(shape, value, dtype=native, device=x.device), x._backend)
+def is_tensor(obj: Any) -> bool:
+    """True for a Tensor."""
+    return isinstance(obj, Tensor)
 
 
 @method
-def new_tensor_like(x: Tensor, data: Any, dtype: Any) -> Tensor:
-    """`data` in the dtype (unless given), on the device and backend of x."""
-    return x._backend.tensors.tensor(data, dtype=dtype or x.dtype, device=x.device)
+def new_full(
+    x: Tensor, shape: Any, value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A constant of the backend of x, and of its dtype and device unless given."""
+    return x._backend.tensors.full(shape, value, requires_grad=requires_grad, **_as(x, dtype, device))
+
+
+@method
+def new_tensor_like(x: Tensor, data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    """`data` on the backend of x, and in its dtype and on its device unless given."""
+    return x._backend.tensors.tensor(data, requires_grad=requires_grad, **_as(x, dtype, device))
+
+
+def _as(x: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
+    return {"dtype": x.dtype if dtype is None else dtype, "device": x.device if device is None else device}

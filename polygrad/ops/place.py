@@ -7,6 +7,7 @@ from typing import Any
 import array_api_compat
 
 from polygrad.core import Backend, DType, Tensor, as_dtype, general, get_backend, method
+from polygrad.core.device import Device, device_named
 
 
 @general(
@@ -42,6 +43,7 @@ def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool 
             device = a
     if backend is not None and backend is not x._backend:
         x = _across(x, backend)
+    device = x._backend.place(device)
     if device is not None and not _same_device(x.device, device):
         x = to_device(x, device=device)
     if dtype is not None and as_dtype(dtype) is not x.dtype:
@@ -55,9 +57,12 @@ def _named(name: str, x: Tensor, dtype: Any, backend: Backend | None, device: An
         return as_dtype(name), backend, device
     except TypeError:
         pass
-    for d in (backend or x._backend).devices():
-        if str(d) == name or str(d).partition(":")[0].lower() == name.lower():
-            return dtype, backend, d
+    home = backend or x._backend
+    found = device_named(name, home.devices())
+    if found is not None:
+        return dtype, backend, found
+    if Device(name).type in ("cpu", "cuda", "gpu", "mps", "tpu", "xpu", "meta"):
+        home.place(name)  # raises the error that lists its devices
     return dtype, get_backend(name), device
 
 
@@ -78,7 +83,5 @@ def _across(x: Tensor, backend: Backend) -> Tensor:
 @method
 def to_host(x: Tensor) -> Tensor:
     """x on the host's device of its backend."""
-    for d in x._backend.devices():
-        if "cpu" in str(d).lower():
-            return x if _same_device(x.device, d) else to_device(x, device=d)
-    return x
+    host = device_named("cpu", x._backend.devices())
+    return x if host is None or _same_device(x.device, host) else to_device(x, device=host)

@@ -26,7 +26,7 @@ class PlaceMethods(Described):
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
         """The tensor on another device of its backend."""
-        return functions.to_device(self, device=device)
+        return functions.to(self, device=device)
 
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the dtype of `other`."""
@@ -88,6 +88,10 @@ class PlaceMethods(Described):
         """The tensor on the host's device of its backend (itself where there is only that)."""
         return functions.to_host(self)
 
+    def cuda(self, device: Any = None) -> Tensor:
+        """The tensor on a CUDA device of its backend (the first unless named); RuntimeError where there is none."""
+        return functions.to(self, device="cuda" if device is None else device)
+
     def clone(self) -> Tensor:
         """A tensor of the same value whose gradient flows back to this one."""
         return functions.clone(self)
@@ -108,18 +112,26 @@ class PlaceMethods(Described):
         """True for complex dtypes."""
         return self.dtype.is_complex
 
-    def new_zeros(self, *size: Any, dtype: Any = None) -> Tensor:
-        """Zeros of this dtype, device and backend."""
-        return functions.new_full(self, sizes(size), 0, dtype)
+    def new_zeros(
+        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+    ) -> Tensor:
+        """Zeros of this backend, and of this dtype and device unless given."""
+        return functions.new_full(self, sizes(size), 0, dtype, device, requires_grad)
 
-    def new_ones(self, *size: Any, dtype: Any = None) -> Tensor:
-        """Ones of this dtype, device and backend."""
-        return functions.new_full(self, sizes(size), 1, dtype)
+    def new_ones(
+        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+    ) -> Tensor:
+        """Ones of this backend, and of this dtype and device unless given."""
+        return functions.new_full(self, sizes(size), 1, dtype, device, requires_grad)
 
-    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
-        """A constant of this dtype, device and backend."""
-        return functions.new_full(self, tuple(size), fill_value, dtype)
+    def new_full(
+        self, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+    ) -> Tensor:
+        """A constant of this backend, and of this dtype and device unless given."""
+        return functions.new_full(self, tuple(size), fill_value, dtype, device, requires_grad)
 
-    def new_tensor(self, data: Any, *, dtype: Any = None) -> Tensor:
-        """`data` in this dtype (unless given), on this device and backend."""
-        return functions.new_tensor_like(self, data, dtype)
+    def new_tensor(
+        self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+    ) -> Tensor:
+        """`data` on this backend, in this dtype and on this device unless given."""
+        return functions.new_tensor_like(self, data, dtype, device, requires_grad)
