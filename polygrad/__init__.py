@@ -98,6 +98,7 @@ from polygrad.ops.creation import (
     full,
     full_like,
     iinfo,
+    is_tensor,
     isdtype,
     linspace,
     ones,
@@ -310,8 +311,38 @@ if _TYPE_CHECKING:
     from polygrad.io import load, save
     from polygrad.nn import summary
 
-# PyTorch's names of the same functions.
+# PyTorch's names of the same functions, and its functions that are methods of the same name.
 cat = concat
+as_tensor, promote_types, Size = asarray, result_type, tuple
+det, inverse, slogdet = linalg.det, linalg.inv, linalg.slogdet
+matrix_exp, matrix_power, outer, ger, pinverse, trace, cross = (
+    linalg.matrix_exp,
+    linalg.matrix_power,
+    linalg.outer,
+    linalg.outer,
+    linalg.pinv,
+    linalg.trace,
+    linalg.cross,
+)
+amax, amin, index_select, masked_fill, masked_select, repeat_interleave, t, take_along_dim, transpose, unbind = (
+    Tensor.amax,
+    Tensor.amin,
+    Tensor.index_select,
+    Tensor.masked_fill,
+    Tensor.masked_select,
+    Tensor.repeat_interleave,
+    Tensor.t,
+    Tensor.take_along_dim,
+    Tensor.transpose,
+    Tensor.unbind,
+)
+is_complex, is_floating_point, norm, numel, unsqueeze = (
+    Tensor.is_complex,
+    Tensor.is_floating_point,
+    Tensor.norm,
+    Tensor.numel,
+    Tensor.unsqueeze,
+)
 absolute, neg, mul, sub, div, true_divide = abs, negative, multiply, subtract, divide, divide
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal

@@ -218,7 +218,7 @@ def test_addmm_ignores_what_it_multiplies_by_zero(backend):
 def test_diagonals(backend):
     assert pg.create_diagonal(pg.tensor([1, 2]), offset=1).tolist() == [[0, 1, 0], [0, 0, 2], [0, 0, 0]]
     assert pg.diag(pg.tensor([1, 2])).tolist() == [[1, 0], [0, 2]]
-    assert pg.block_diag([pg.tensor([[1, 2]]), pg.tensor(3)]).tolist() == [[1, 2, 0], [0, 0, 3]]
+    assert pg.block_diag(pg.tensor([[1, 2]]), pg.tensor(3)).tolist() == [[1, 2, 0], [0, 0, 3]]
     assert [t.shape for t in pg.atleast_2d(pg.ones(3), pg.ones(()))] == [(1, 3), (1, 1)]
     assert pg.atleast_1d(pg.tensor(1.0)).shape == (1,)
     assert pg.atleast_nd(pg.ones((2, 3)), ndim=4).shape == (1, 1, 2, 3)

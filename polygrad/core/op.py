@@ -73,10 +73,12 @@ class Op:
         self.optional = tuple(p.name for p in operands if p.default is not p.empty)
         self.variadic = self.spread or self.operands == ("arrays",)
         self.defaults = {p.name: p.default for p in parameters if p not in operands}
-        self.positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self.order = _order(parameters, options)
+        self.positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD) + self.order
         self.required = tuple(n for n, d in self.defaults.items() if d is inspect.Parameter.empty)
         self.preset = {n: d for n, d in self.defaults.items() if d is not inspect.Parameter.empty}
-        self.signature = _signature(parameters)
+        self.aliases = _aliases(parameters, options)
+        self.signature = _signature(parameters, self.aliases)
         self.domain = options.get("domain")
         self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
         self.node_name = f"{options.get('node') or _camel(self.name)}Backward0"
@@ -306,10 +308,7 @@ def _general(op: Op) -> Callable[..., Any]:
             operands, rest = args[:count], args[count:]
             if len(operands) < least or len(rest) > len(positional):
                 raise _misuse(op, args, kwargs)
-            for name, value in zip(positional, rest, strict=False):
-                if name in kwargs:
-                    raise TypeError(f"{op.name}() got two values for {name!r}")
-                kwargs[name] = value
+            _name(op, positional, rest, kwargs)
         if kwargs:
             params = {**preset, **kwargs}
             if len(params) > len(op.defaults) or not params.keys() <= op.defaults.keys():
@@ -325,17 +324,26 @@ def _general(op: Op) -> Callable[..., Any]:
     return call
 
 
+def _name(op: Op | CompositeOp, names: tuple[str, ...], values: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Put values that were given by position among the keywords."""
+    for name, value in zip(names, values, strict=False):
+        if name in kwargs:
+            raise TypeError(f"{op.name}() got two values for {name!r}")
+        kwargs[name] = value
+
+
 def _respelled(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Parameters with PyTorch's spellings (`dim`, `keepdim`) turned into the standard's."""
-    spelled = {ALIASES.get(k, k) if ALIASES.get(k, k) in op.defaults else k: v for k, v in kwargs.items()}
+    spelled = {op.aliases.get(k, k): v for k, v in kwargs.items()}
     if not spelled.keys() <= op.defaults.keys() or len(spelled) != len(kwargs):
         raise _misuse(op, args, kwargs)
     return {**op.preset, **spelled}
 
 
-def _misuse(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
+def _misuse(op: Op | CompositeOp, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
     given = ", ".join([*(type(a).__name__ for a in args), *(f"{k}=" for k in kwargs)])
-    return TypeError(f"{op.name}() was called with ({given}); its signature is {op.name}{op.signature}")
+    hint = "; give what follows the operands by name" if "axis" in op.signature.parameters and not op.order else ""
+    return TypeError(f"{op.name}() was called with ({given}); its signature is {op.name}{op.signature}{hint}")
 
 
 def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -523,7 +531,7 @@ def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, A
     return decorate
 
 
-_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean")
+_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean", "order", "aliases")
 
 
 def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -540,8 +548,10 @@ def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any
     Args:
         dtypes: the category of data types; integers given to a floating op become the default float.
         keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `boolean` (the op that
-            stands for it among booleans, where the standard has none), `node` (PyTorch's name for the node) and `name`
-            (where it differs from the function's).
+            stands for it among booleans, where the standard has none), `node` (PyTorch's name for the node), `name`
+            (where it differs from the function's), `aliases` (PyTorch's spelling -> the standard's, beside `dim` and
+            `keepdim`) and `order` (the keyword-only parameters that PyTorch takes by position too, in its order: `axis` and
+            `keepdims` by default, () where its function of that name means another thing).
     """
     return _declare("pointwise", *_reorder(keywords, dtypes))
 
@@ -577,10 +587,11 @@ class CompositeOp:
         self.name, self.doc = name, body.__doc__ or ""
         self.is_library = bool(options.get("library"))  # the library's function of that name is the same function
         parameters = list(inspect.signature(body).parameters.values())[1:]
-        self.signature = _signature(parameters)
-        self.aliases = {
-            a: n for a, n in ALIASES.items() if n in self.signature.parameters and a not in {p.name for p in parameters}
-        }
+        self.aliases = _aliases(parameters, options)
+        self.signature = _signature(parameters, self.aliases)
+        self.order = _order(parameters, options)
+        self.count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+        self.spread = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self.dtypes = options.get("dtypes", "floating")
         self.domain = options.get("domain")
         self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
@@ -593,9 +604,15 @@ class CompositeOp:
 
     def _make_call(self) -> Callable[..., Any]:
         body, aliases, name = self.body, self.aliases, self.name
+        order, most = self.order, None if self.spread else self.count
         assert body is not None
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            if most is not None and len(args) > most:
+                if len(args) > most + len(order):
+                    raise _misuse(self, args, kwargs)
+                _name(self, order, args[most:], kwargs)
+                args = args[:most]
             for alias in aliases:
                 if alias in kwargs:
                     if aliases[alias] in kwargs:
@@ -691,15 +708,25 @@ def polyfill(name: str) -> Callable[..., Any]:
     return decorate
 
 
-def _signature(parameters: list[inspect.Parameter]) -> inspect.Signature:
-    """The standard's signature, PyTorch's aliases last and keyword-only."""
+def _aliases(parameters: list[inspect.Parameter], options: dict[str, Any]) -> dict[str, str]:
+    """PyTorch's spellings of the parameters that the standard names otherwise."""
     names = {p.name for p in parameters}
-    extra = [
-        inspect.Parameter(alias, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for alias, name in ALIASES.items()
-        if name in names and alias not in names
-    ]
+    usual = {alias: name for alias, name in ALIASES.items() if name in names and alias not in names}
+    return usual | options.get("aliases", {})
+
+
+def _signature(parameters: list[inspect.Parameter], aliases: dict[str, str]) -> inspect.Signature:
+    """The standard's signature, PyTorch's spellings last and keyword-only."""
+    extra = [inspect.Parameter(alias, inspect.Parameter.KEYWORD_ONLY, default=None) for alias in aliases]
     return inspect.Signature([*parameters, *extra])
+
+
+def _order(parameters: list[inspect.Parameter], options: dict[str, Any]) -> tuple[str, ...]:
+    """The keyword-only parameters that may be given by position too, as PyTorch's users write them."""
+    if "order" in options:
+        return options["order"]
+    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return tuple(name for name in ("axis", "keepdims") if name in names)
 
 
 def _camel(name: str) -> str:

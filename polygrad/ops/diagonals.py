@@ -49,8 +49,8 @@ def diagonal(xp, input, offset=0, dim1=0, dim2=1):
     return xp.linalg.diagonal(xp.moveaxis(input, (dim1, dim2), (-2, -1)), offset=offset)
 
 
-@composite(dtypes="any", cases=[case([(2, 3), (1, 2)]), case([(3,), (2, 2), ()])])
-def block_diag(xp, tensors):
+@composite(dtypes="any", cases=[((2, 3), (1, 2)), ((3,), (2, 2), ())])
+def block_diag(xp, *tensors):
     """The matrix with the given matrices along its diagonal; vectors are rows, numbers are 1 x 1."""
     blocks = [xp.atleast_nd(t, ndim=2) for t in tensors]
     width, start, rows = sum(b.shape[1] for b in blocks), 0, []

@@ -77,6 +77,7 @@ def _length(x, n, axis):
     dtypes="floating",
     name="fft.fft",
     cases=[case((6,)), case((3, 5), n=3, axis=0, norm="ortho"), case((3, 5), n=7), case((2, 4), n=3, norm="forward")],
+    order=("n", "axis", "norm"),
 )
 def fft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The discrete Fourier transform along `axis`, of x cut or padded to length `n`."""
@@ -89,6 +90,7 @@ def fft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     dtypes="floating",
     name="fft.ifft",
     cases=[case((6,)), case((3, 5), n=3, axis=0, norm="ortho"), case((3, 5), n=7), case((2, 4), n=3, norm="forward")],
+    order=("n", "axis", "norm"),
 )
 def ifft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The inverse of `fft`."""
@@ -113,6 +115,7 @@ def _rfft_pull(xp, g, x_shape, n, axis, norm):
         case((3, 5), n=7, axis=0, norm="ortho"),
         case((2, 1), norm="forward"),
     ],
+    order=("n", "axis", "norm"),
 )
 def rfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The first n // 2 + 1 bins of the Fourier transform of a real x; the others are their conjugates."""
@@ -136,6 +139,7 @@ def _irfft_pull(xp, g, x_shape, axis, norm):
         case((3, 5), n=3, axis=0, norm="ortho"),
         case((2, 3), norm="forward"),
     ],
+    order=("n", "axis", "norm"),
 )
 def irfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The inverse of `rfft`: a real signal of length `n` (by default twice the bins less two)."""
@@ -148,6 +152,7 @@ def irfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     name="fft.hfft",
     dtypes="complex",
     cases=[case((4,)), case((3, 4), n=5), case((3, 4), axis=0, norm="ortho"), case((4,), norm="forward")],
+    order=("n", "axis", "norm"),
 )
 def hfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The real Fourier transform of a Hermitian signal, of which x is the first half."""
@@ -158,6 +163,7 @@ def hfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     name="fft.ihfft",
     dtypes="real floating",
     cases=[case((4,)), case((3, 5)), case((3, 4), axis=0, norm="ortho"), case((4,), n=7, norm="forward")],
+    order=("n", "axis", "norm"),
 )
 def ihfft(xp, x, /, *, n=None, axis=-1, norm="backward"):
     """The inverse of `hfft`: the first n // 2 + 1 elements of a Hermitian signal."""
@@ -188,7 +194,14 @@ SEVERAL = [
 ]
 
 
-@linear(x=_fftn_pull, dtypes="floating", name="fft.fftn", cases=SEVERAL)
+@linear(
+    x=_fftn_pull,
+    dtypes="floating",
+    name="fft.fftn",
+    cases=SEVERAL,
+    order=("s", "axes", "norm"),
+    aliases={"dim": "axes"},
+)
 def fftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The Fourier transform along several axes (all by default), of x cut or padded to the sizes `s`."""
     axes = _axes(len(x.shape), s, axes)
@@ -196,7 +209,14 @@ def fftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     return _transformed(xp, "fftn", x, axes, _lengths(x, s, axes), s=s, axes=axes, norm=norm)
 
 
-@linear(x=_ifftn_pull, dtypes="floating", name="fft.ifftn", cases=SEVERAL)
+@linear(
+    x=_ifftn_pull,
+    dtypes="floating",
+    name="fft.ifftn",
+    cases=SEVERAL,
+    order=("s", "axes", "norm"),
+    aliases={"dim": "axes"},
+)
 def ifftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The inverse of `fftn`."""
     axes = _axes(len(x.shape), s, axes)
@@ -211,7 +231,14 @@ def _rfftn_pull(xp, g, x_shape, s, axes, norm):
     return _fitted(xp, real, x_shape, axes)
 
 
-@linear(x=_rfftn_pull, dtypes="real floating", name="fft.rfftn", cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))])
+@linear(
+    x=_rfftn_pull,
+    dtypes="real floating",
+    name="fft.rfftn",
+    cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))],
+    order=("s", "axes", "norm"),
+    aliases={"dim": "axes"},
+)
 def rfftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The Fourier transform of a real x along several axes, half of it along the last of them."""
     axes = _axes(len(x.shape), s, axes)
@@ -226,7 +253,14 @@ def _irfftn_pull(xp, g, x_shape, s, axes, norm):
     return _fitted(xp, _weighted(xp, full, axes[-1], g.shape[axes[-1]], 2), x_shape, axes)
 
 
-@linear(x=_irfftn_pull, dtypes="floating", name="fft.irfftn", cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))])
+@linear(
+    x=_irfftn_pull,
+    dtypes="floating",
+    name="fft.irfftn",
+    cases=[*SEVERAL, case((4, 3), s=(5, 4), axes=(1, 0))],
+    order=("s", "axes", "norm"),
+    aliases={"dim": "axes"},
+)
 def irfftn(xp, x, /, *, s=None, axes=None, norm="backward"):
     """The inverse of `rfftn`: a real signal of the sizes `s`."""
     axes = _axes(len(x.shape), s, axes)
@@ -239,14 +273,24 @@ def irfftn(xp, x, /, *, s=None, axes=None, norm="backward"):
 # --------------------------------------------------------------------------------------------- order and frequencies
 
 
-@composite(name="fft.fftshift", cases=[case((4,)), case((3, 5)), case((3, 4), axes=1), case((3, 4), axes=(0,))])
+@composite(
+    name="fft.fftshift",
+    cases=[case((4,)), case((3, 5)), case((3, 4), axes=1), case((3, 4), axes=(0,))],
+    order=("axes",),
+    aliases={"dim": "axes"},
+)
 def fftshift(xp, x, /, *, axes=None):
     """The spectrum with the zero frequency in the middle, along `axes` (all by default)."""
     axes = axes_of(axes, len(x.shape))
     return xp.roll(x, tuple(x.shape[a] // 2 for a in axes), axis=axes)
 
 
-@composite(name="fft.ifftshift", cases=[case((4,)), case((3, 5)), case((3, 4), axes=1), case((3, 4), axes=(0,))])
+@composite(
+    name="fft.ifftshift",
+    cases=[case((4,)), case((3, 5)), case((3, 4), axes=1), case((3, 4), axes=(0,))],
+    order=("axes",),
+    aliases={"dim": "axes"},
+)
 def ifftshift(xp, x, /, *, axes=None):
     """The inverse of `fftshift`."""
     axes = axes_of(axes, len(x.shape))

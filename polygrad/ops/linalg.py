@@ -364,6 +364,7 @@ def _norm_push(xp, t, x, y, x_shape, axis, keepdims, ord):
         *(case((3, 4), ord=p) for p in (0, 0.5, 3, -1, -2.5)),
         *(case((3, 4), axis=0, ord=p) for p in (float("inf"), -float("inf"))),
     ],
+    order=("ord", "axis", "keepdims"),
 )
 def vector_norm(xp, x, /, *, axis=None, keepdims=False, ord=2):
     """The norm (sum |x|^p)^(1/p) over `axis`, for p = `ord`: any number; 0 counts what is not zero, inf and -inf are extremes.
@@ -389,6 +390,7 @@ def _singular_norm(xp, x, ord):
         case((2, 3, 4), keepdims=True),
         *(case(separated((3, 4)), ord=p) for p in ("fro", "nuc", 1, -1, 2, -2, float("inf"), -float("inf"))),
     ],
+    order=("ord",),
 )
 def matrix_norm(xp, x, /, *, keepdims=False, ord="fro"):
     """A norm of each matrix: "fro", "nuc", 1, -1, 2, -2, inf or -inf. Raises ValueError for any other `ord`.

@@ -376,6 +376,7 @@ def _unphased_svd(xp, y):
         case(separated((2, 5, 3)), invariant=_unphased_svd),
         case(separated((2, 4)), full_matrices=True, invariant=_unphased_svd),
     ],
+    order=("full_matrices",),
 )
 def svd(xp, x, /, *, full_matrices=True):
     """Singular value decomposition x = U @ diag(S) @ Vh: a named tuple, S in descending order.
@@ -517,6 +518,7 @@ def _unsigned_qr(xp, y):
         case(separated((4, 2)), mode="complete", invariant=_unsigned_qr),
         case(separated((2, 4)), mode="complete", invariant=_unsigned_qr),
     ],
+    order=("mode",),
 )
 def qr(xp, x, /, *, mode="reduced"):
     """x = Q @ R with orthonormal columns in Q and an upper triangular R: a named tuple.

@@ -65,6 +65,8 @@ def matmul(x1, x2, /):
 @composite(
     dtypes="numeric",
     cases=[((2, 3, 4), (3, 4, 5)), case((3, 4), (4, 3, 2), axes=((1, 0), (0, 1))), case((2,), (3,), axes=0)],
+    order=("axes",),
+    aliases={"dims": "axes"},
 )
 def tensordot(xp, x1, x2, /, *, axes=2):
     """The product summed over `axes`: a number of axes (the last of x1, the first of x2), or two sequences of axes.

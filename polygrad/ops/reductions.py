@@ -89,12 +89,12 @@ def _mean_of_extremes(xp, t, x, y, x_shape, axis, keepdims):
     return xp.sum(xp.where(at, t, 0), axis=axis, keepdims=keepdims) / xp.maximum(n, 1)
 
 
-@general(x=(_share, _mean_of_extremes), dtypes="real", cases=REDUCTIONS)
+@general(x=(_share, _mean_of_extremes), dtypes="real", cases=REDUCTIONS, order=())
 def max(x, /, *, axis=None, keepdims=False):
     """The largest element over `axis`; equal ones share the gradient evenly."""
 
 
-@general(x=(_share, _mean_of_extremes), dtypes="real", cases=REDUCTIONS)
+@general(x=(_share, _mean_of_extremes), dtypes="real", cases=REDUCTIONS, order=())
 def min(x, /, *, axis=None, keepdims=False):
     """The smallest element over `axis`; equal ones share the gradient evenly."""
 
@@ -125,6 +125,7 @@ def _reciprocal(n):
     ),
     dtypes="real floating",
     cases=[*REDUCTIONS, case((3, 4), axis=0, correction=1.0)],
+    order=(),
 )
 def var(x, /, *, axis=None, correction=0.0, keepdims=False):
     """The variance over `axis`: squared deviations from the mean over (n - correction)."""
@@ -148,6 +149,7 @@ def _std_slope(xp, x, y, x_shape, axis, correction, keepdims):
     ),
     dtypes="real floating",
     cases=[*REDUCTIONS, case((3, 4), axis=0, correction=1.0)],
+    order=(),
 )
 def std(x, /, *, axis=None, correction=0.0, keepdims=False):
     """The standard deviation over `axis`; its derivative is zero where all elements are equal."""
@@ -255,7 +257,7 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     """How many elements along `axis` are not zero."""
 
 
-@composite(dtypes="numeric", cases=[((3, 4),), case((3, 4), axis=0, n=2)])
+@composite(dtypes="numeric", cases=[((3, 4),), case((3, 4), axis=0, n=2)], order=("n", "axis"))
 def diff(xp, x, /, *, axis=-1, n=1, prepend=None, append=None):
     """Differences of neighbours along `axis`, taken `n` times."""
     a = axis % len(x.shape)

@@ -53,6 +53,7 @@ def _inverse(axes):
     dtypes="any",
     node="Permute",
     cases=[case((2, 3, 4), axes=(2, 0, 1))],
+    aliases={"dims": "axes"},
 )
 def permute_dims(x, /, axes):
     """The axes in another order."""
@@ -91,7 +92,12 @@ def squeeze(x, /, axis):
     """Without the axes of size one that `axis` names."""
 
 
-@linear(x=lambda xp, g, axis: xp.flip(g, axis=axis), dtypes="any", cases=[((3, 4),), case((3, 4), axis=0)])
+@linear(
+    x=lambda xp, g, axis: xp.flip(g, axis=axis),
+    dtypes="any",
+    cases=[((3, 4),), case((3, 4), axis=0)],
+    aliases={"dims": "axis"},
+)
 def flip(x, /, *, axis=None):
     """The order of the elements along `axis` reversed (all axes by default)."""
 
@@ -104,17 +110,30 @@ def _negative(shift):
     x=lambda xp, g, shift, axis: xp.roll(g, _negative(shift), axis=axis),
     dtypes="any",
     cases=[case((3, 4), shift=2), case((3, 4), shift=(1, -1), axis=(0, 1))],
+    aliases={"shifts": "shift", "dims": "axis"},
 )
 def roll(x, /, shift, *, axis=None):
     """Elements shifted along `axis`, those that leave entering at the other end (flattened by default)."""
 
 
-@linear(x=lambda xp, g, k: xp.tril(g, k=k), dtypes="any", cases=[((4, 4),), case((2, 3, 4), k=1)])
+@linear(
+    x=lambda xp, g, k: xp.tril(g, k=k),
+    dtypes="any",
+    cases=[((4, 4),), case((2, 3, 4), k=1)],
+    order=("k",),
+    aliases={"diagonal": "k"},
+)
 def tril(x, /, *, k=0):
     """The lower triangle of the last two axes, up to the k-th diagonal; zeros elsewhere."""
 
 
-@linear(x=lambda xp, g, k: xp.triu(g, k=k), dtypes="any", cases=[((4, 4),), case((2, 3, 4), k=-1)])
+@linear(
+    x=lambda xp, g, k: xp.triu(g, k=k),
+    dtypes="any",
+    cases=[((4, 4),), case((2, 3, 4), k=-1)],
+    order=("k",),
+    aliases={"diagonal": "k"},
+)
 def triu(x, /, *, k=0):
     """The upper triangle of the last two axes, from the k-th diagonal; zeros elsewhere."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from polygrad.core import case, composite, discrete
 
 
-@discrete(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)])
+@discrete(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)], order=("axis", "descending"))
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
     """Indices that put the elements in order along `axis`."""
 
 
-@composite(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)])
+@composite(dtypes="real", cases=[((3, 4),), case((3, 4), axis=0, descending=True)], order=())
 def sort(xp, x, /, *, axis=-1, descending=False, stable=True):
     """The elements in order along `axis`; equal ones keep their order, and each carries its own gradient."""
     return xp.take_along_axis(x, xp.argsort(x, axis=axis, descending=descending, stable=stable), axis=axis)

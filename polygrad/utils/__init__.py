@@ -1,5 +1,5 @@
-"""PyTorch's `torch.utils`: checkpointing."""
+"""PyTorch's `torch.utils`: checkpointing and data."""
 
-from polygrad.utils import checkpoint
+from polygrad.utils import checkpoint, data
 
-__all__ = ["checkpoint"]
+__all__ = ["checkpoint", "data"]
