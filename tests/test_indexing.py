@@ -1,10 +1,13 @@
 """Indexing in every form: reads and writes beside NumPy's, gradients beside finite differences."""
 
+import operator
+
 import numpy as np
 import pytest
 
 import polygrad as pg
 from conftest import require_torch
+from polygrad.core.methods.operators import TEMPORARY
 
 SHAPE = (4, 5, 3)
 MASK = np.random.default_rng(0).random((4, 5, 3)) < 0.4
@@ -275,3 +278,28 @@ def test_gathers_and_scatters_are_torchs(backend, call):
         assert (ours is None) == (theirs is None)
         if ours is not None:
             close(ours, theirs.detach().numpy())
+
+
+# ------------------------------------------------------------------------------------------- writes that would be lost
+
+LOST = ["x[0][0] = 1", "x[0][1] += 1", "x.T[0] = 1", "x.view(-1)[0] = 1", "x.data[0][0] = 1", "x.detach()[0] = 1"]
+KEPT = ["x[0, 0] = 1", "x[0, 1] += 1", "names['x'][0] = 1", "several[0][0] = 1", "x.data[0] = 1", "x.__setitem__(0, 1)",
+        "operator.setitem(x, 0, 1)", "(lambda: x)()[0] = 1"]  # fmt: skip
+
+
+@pytest.mark.skipif(
+    not TEMPORARY, reason="this interpreter counts no reference for a name, so a temporary looks like any other"
+)
+@pytest.mark.parametrize("statement", LOST)
+def test_a_write_into_a_temporary_is_refused(statement):
+    x = pg.zeros(2, 2)
+    with pytest.raises(RuntimeError, match=r"write x\[i, j\] = value with one index"):
+        exec(statement, {"x": x})
+    assert not pg.any(x != 0)
+
+
+@pytest.mark.parametrize("statement", KEPT)
+def test_a_write_into_what_somebody_holds_is_kept(statement):
+    x = pg.zeros(2, 2)
+    exec(statement, {"x": x, "names": {"x": x}, "several": [x], "operator": operator})
+    assert pg.any(x == 1)

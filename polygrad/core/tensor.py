@@ -671,6 +671,7 @@ class _Data(Tensor):
     """What `tensor.data` gives: in-place forms on it reach the tensor it was taken from."""
 
     __slots__ = ()
+    _loses_writes = False
 
     def _put(self, array: Any, backend: Backend) -> None:
         self._array, self._backend = array, backend

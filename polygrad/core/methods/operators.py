@@ -8,6 +8,7 @@ which a method reaches an op. Functions follow the standard and methods follow P
 from __future__ import annotations
 
 import numbers
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.backend import Namespace, backend_of
@@ -36,10 +37,31 @@ def _operate(function: Any, x1: Any, x2: Any, other: Any) -> Any:
     return function(x1, x2) if is_operand(other) else NotImplemented
 
 
+class _Probe:
+    """Counts the references that the interpreter itself holds while it assigns to an index."""
+
+    def __setitem__(self, key: list[int], value: Any, /) -> None:
+        key.append(getrefcount(self))
+
+
+def _references_to_a_temporary() -> int:
+    """What `getrefcount` says in `__setitem__` of an object without a name; 0 where a name makes no difference to it."""
+    named: list[int] = []
+    temporary: list[int] = []
+    probe = _Probe()
+    probe[named] = None
+    _Probe()[temporary] = None
+    return temporary[0] if temporary[0] < named[0] else 0
+
+
+TEMPORARY = _references_to_a_temporary()
+
+
 class Operators(Described):
     """Python's operators on tensors."""
 
     __slots__ = ()
+    _loses_writes = True  # what is written into it is gone with it
 
     def __add__(self, other: Any, /) -> Tensor:
         return functions.add(self, other) if type(other) in OPERANDS else _operate(functions.add, self, other, other)
@@ -270,6 +292,11 @@ class Operators(Described):
         return functions.index(self, key)
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
+        if self._loses_writes and getrefcount(self) == TEMPORARY:
+            raise RuntimeError(
+                "this would write into a temporary tensor that nothing refers to, because indexing gives a value and not a "
+                "view: write x[i, j] = value with one index in place of x[i][j] = value, or give the tensor a name first"
+            )
         functions.assign_index(self, key, value)
 
     def __iter__(self) -> Iterator[Tensor]:
