@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Adadelta", "adadelta"]
 
@@ -62,8 +61,6 @@ class Adadelta(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the averages are kept as "square_avg" and "acc_delta"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         options = {name: group[name] for name in ("rho", "eps", "weight_decay", "maximize")}
         self.apply(adadelta, p, state, ["square_avg", "acc_delta"], group["lr"], **options)
@@ -71,6 +68,4 @@ class Adadelta(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Averages of zero."""
         state.setdefault("step", 0)
-        for name in ("square_avg", "acc_delta"):
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, ["square_avg", "acc_delta"])

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Adafactor", "adafactor", "adafactor_vector"]
 
@@ -89,8 +88,6 @@ class Adafactor(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; second moments are kept as "row_var" and "col_var", or as "variance"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         t, lr, decay, (eps1, eps2) = state["step"], group["lr"], group["weight_decay"], group["eps"]
         relative = 1 / t**0.5
@@ -119,5 +116,5 @@ class Adafactor(Optimizer):
         for name, size in parts.items() if len(shape) > 1 else ():
             if name not in state:
                 state[name] = p._backend.tensors.zeros(size, dtype=p.dtype, device=p.device)
-        if len(shape) <= 1 and "variance" not in state:
-            state["variance"] = zeros_like(p.detach())
+        if len(shape) <= 1:
+            fill_zeros(state, p, ["variance"])

@@ -70,8 +70,6 @@ class Adagrad(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the sum of squares is kept as "sum"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         alpha = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
         options = {name: group[name] for name in ("eps", "weight_decay", "maximize")}

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Adam", "AdamW", "adam"]
 
@@ -80,16 +79,13 @@ class Adam(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the averages are kept as "exp_avg", "exp_avg_sq" and "max_exp_avg_sq"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         t, lr, (beta1, beta2), decay = state["step"], group["lr"], group["betas"], group["weight_decay"]
-        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
         self.apply(
             adam if group["amsgrad"] else plain,
             p,
             state,
-            names,
+            _parts(group),
             lr / (1 - beta1**t),
             (1 - beta2**t) ** 0.5,
             1 - lr * decay if decay and group["decoupled_weight_decay"] else None,
@@ -103,9 +99,11 @@ class Adam(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Averages of zero."""
         state.setdefault("step", 0)
-        for name in ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]:
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, _parts(group))
+
+
+def _parts(group: dict[str, Any]) -> list[str]:
+    return ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
 
 
 class AdamW(Adam):

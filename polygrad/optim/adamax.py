@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Adamax", "adamax"]
 
@@ -60,8 +59,6 @@ class Adamax(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; m and u are kept as "exp_avg" and "exp_inf"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         beta1, beta2 = group["betas"]
         options = {name: group[name] for name in ("eps", "weight_decay", "maximize")}
@@ -71,6 +68,4 @@ class Adamax(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Averages of zero."""
         state.setdefault("step", 0)
-        for name in ("exp_avg", "exp_inf"):
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, ["exp_avg", "exp_inf"])

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["ASGD", "asgd"]
 
@@ -63,8 +62,6 @@ class ASGD(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the average is kept as "ax", eta and mu of the next step as "eta" and "mu"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         t, lr, lambd, eta, mu = state["step"], group["lr"], group["lambd"], state["eta"], state["mu"]
         options = {"weight_decay": group["weight_decay"], "maximize": group["maximize"]}
@@ -78,5 +75,4 @@ class ASGD(Optimizer):
         lr = group["lr"]
         state.setdefault("eta", lr if isinstance(lr, Tensor) else float(lr))
         state.setdefault("mu", 1.0)
-        if "ax" not in state:
-            state["ax"] = zeros_like(p.detach())
+        fill_zeros(state, p, ["ax"])

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Lion", "lion"]
 
@@ -50,8 +49,6 @@ class Lion(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the momentum is kept as "exp_avg"."""
-        if not state:
-            self.start(p, state, group)
         lr, (beta1, beta2) = group["lr"], group["betas"]
         shrink = 1 - lr * group["weight_decay"]
         options = {"beta1": beta1, "beta2": beta2, "maximize": group["maximize"]}
@@ -59,5 +56,4 @@ class Lion(Optimizer):
 
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """A momentum of zero."""
-        if "exp_avg" not in state:
-            state["exp_avg"] = zeros_like(p.detach())
+        fill_zeros(state, p, ["exp_avg"])

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer
+from polygrad.optim.optimizer import Optimizer, fill_zeros
 
 __all__ = ["Muon", "muon", "orthogonalized"]
 
@@ -93,8 +92,6 @@ class Muon(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the average of the gradient is kept as "momentum_buffer"."""
-        if not state:
-            self.start(p, state, group)
         a, b = p.shape
         scale = max(1, a / b) ** 0.5 if group["adjust_lr_fn"] != "match_rms_adamw" else 0.2 * max(a, b) ** 0.5
         self.apply(
@@ -113,5 +110,4 @@ class Muon(Optimizer):
 
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """An average of zero."""
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = zeros_like(p.detach())
+        fill_zeros(state, p, ["momentum_buffer"])

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["NAdam", "nadam"]
 
@@ -74,8 +73,6 @@ class NAdam(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; m, v and the product are kept as "exp_avg", "exp_avg_sq" and "mu_product"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         t, lr, (beta1, beta2), decay = state["step"], group["lr"], group["betas"], group["weight_decay"]
         mu = beta1 * (1.0 - 0.5 * (0.96 ** (t * group["momentum_decay"])))
@@ -101,6 +98,4 @@ class NAdam(Optimizer):
         """Averages of zero."""
         state.setdefault("step", 0)
         state.setdefault("mu_product", 1.0)
-        for name in ("exp_avg", "exp_avg_sq"):
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, ["exp_avg", "exp_avg_sq"])

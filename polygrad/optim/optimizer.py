@@ -14,8 +14,9 @@ from polygrad.core.hooks import RemovableHandle, add_hook
 from polygrad.core.inplace import is_unshared
 from polygrad.core.methods import functions
 from polygrad.core.tensor import count_write, current_mode
+from polygrad.ops.creation import zeros_like
 
-__all__ = ["Optimizer", "check_options"]
+__all__ = ["Optimizer", "check_options", "fill_zeros"]
 
 NAMES = {"lr": "learning rate", "eps": "epsilon value"}
 
@@ -29,6 +30,13 @@ def check_options(**values: Any) -> None:
                     raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         elif not 0.0 <= value:
             raise ValueError(f"Invalid {NAMES.get(name, f'{name} value')}: {value}")
+
+
+def fill_zeros(state: dict[str, Any], p: Tensor, names: Iterable[str]) -> None:
+    """Put zeros of the parameter's shape under the names that its state lacks."""
+    for name in names:
+        if state.get(name) is None:
+            state[name] = zeros_like(p.detach())
 
 
 class Optimizer:
@@ -143,14 +151,17 @@ class Optimizer:
         """Update the parameters of one group that have a gradient."""
         for p in group["params"]:
             if p.grad is not None:
-                self.update(p, self.state[p], group)
+                state = self.state[p]
+                if not state:
+                    self.start(p, state, group)
+                self.update(p, state, group)
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Update one parameter in place from `p.grad`, unrecorded."""
+        """Update one parameter in place from `p.grad`, unrecorded; `start` was called if its state was empty."""
         raise NotImplementedError(f"{type(self).__name__} does not define update()")
 
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Make the state that the first update of a parameter would make, where zeros do the same."""
+        """Make the state that the first update of a parameter goes on from, if zeros or options give it."""
 
     def apply(
         self,

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["RAdam", "radam"]
 
@@ -68,8 +67,6 @@ class RAdam(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; m and v are kept as "exp_avg" and "exp_avg_sq"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         t, lr, (beta1, beta2), decay = state["step"], group["lr"], group["betas"], group["weight_decay"]
         most = 2 / (1 - beta2) - 1
@@ -96,6 +93,4 @@ class RAdam(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Averages of zero."""
         state.setdefault("step", 0)
-        for name in ("exp_avg", "exp_avg_sq"):
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, ["exp_avg", "exp_avg_sq"])

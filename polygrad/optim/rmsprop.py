@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["RMSprop", "rmsprop"]
 
@@ -70,8 +69,6 @@ class RMSprop(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the averages are kept as "square_avg", "momentum_buffer" and "grad_avg"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         options = ("alpha", "eps", "momentum", "weight_decay", "centered", "maximize")
         self.apply(rmsprop, p, state, _parts(group), group["lr"], **{name: group[name] for name in options})
@@ -79,9 +76,7 @@ class RMSprop(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Averages of zero."""
         state.setdefault("step", 0)
-        for name in _parts(group):
-            if name not in state:
-                state[name] = zeros_like(p.detach())
+        fill_zeros(state, p, _parts(group))
 
 
 def _parts(group: dict[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import full_like, zeros_like
-from polygrad.optim.optimizer import Optimizer, check_options
+from polygrad.ops.creation import full_like
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["Rprop", "rprop"]
 
@@ -59,8 +59,6 @@ class Rprop(Optimizer):
 
     def update(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One parameter's step; the last gradient and the step sizes are kept as "prev" and "step_size"."""
-        if not state:
-            self.start(p, state, group)
         state["step"] += 1
         (down, up), (least, most) = group["etas"], group["step_sizes"]
         options = {"down": down, "up": up, "least": least, "most": most, "maximize": group["maximize"]}
@@ -69,8 +67,7 @@ class Rprop(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """A last gradient of zero, and step sizes of lr."""
         state.setdefault("step", 0)
-        if "prev" not in state:
-            state["prev"] = zeros_like(p.detach())
+        fill_zeros(state, p, ["prev"])
         if "step_size" not in state:
             lr = group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
             state["step_size"] = full_like(p.detach(), complex(lr, lr) if p.dtype.is_complex else lr)

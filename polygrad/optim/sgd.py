@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from polygrad.core import Tensor
-from polygrad.ops.creation import zeros_like
-from polygrad.optim.optimizer import Optimizer
+from polygrad.optim.optimizer import Optimizer, check_options, fill_zeros
 
 __all__ = ["SGD"]
 
@@ -62,12 +61,7 @@ class SGD(Optimizer):
         foreach: bool | None = None,
         fused: bool | None = None,
     ):
-        if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if momentum < 0.0:
-            raise ValueError(f"Invalid momentum value: {momentum}")
-        if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        check_options(lr=lr, momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(
@@ -101,4 +95,4 @@ class SGD(Optimizer):
     def start(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """A velocity of zero, where the first step's is momentum * 0 + g."""
         if group["momentum"] and not group["dampening"]:
-            state.setdefault("momentum_buffer", zeros_like(p.detach()))
+            fill_zeros(state, p, ["momentum_buffer"])
