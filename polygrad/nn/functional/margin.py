@@ -159,8 +159,6 @@ def triplet_margin_loss(
     Raises:
         ValueError: a margin that is not positive; an unknown reduction.
     """
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
     reduction = reduction_name(size_average, reduce, reduction)
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -181,7 +179,10 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """`triplet_margin_loss` with any distance; by default that of `pairwise_distance`."""
+    """`triplet_margin_loss` with any distance; by default that of `pairwise_distance`.
+
+    Raises ValueError for a margin that is not positive, or an unknown reduction.
+    """
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     reduction = reduction_name(None, None, reduction)
