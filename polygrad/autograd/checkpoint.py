@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from itertools import pairwise
 from typing import Any
 
-from polygrad.autograd.custom import wrap
+from polygrad.autograd.custom import seeds_of, wrap
 from polygrad.autograd.nest import restore, take_apart
 from polygrad.core import Tensor, new_tensor
-from polygrad.core.engine import forward, reverse
+from polygrad.core.engine import boundary, forward, reverse
 from polygrad.core.inplace import recording
 from polygrad.core.tensor import Leaf, next_serial, using_mode
 from polygrad.random import default_generator
@@ -92,7 +92,7 @@ class Segment:
         if not self.places:
             return value
         made = [outputs[i] for i in self.places]
-        self.edges = _boundary([y._node for y in made], since)
+        self.edges = boundary([y._node for y in made], since)
         self.kinds = [(y.shape, y.dtype) for y in outputs]
         self.read = [(leaf, leaf.variable, leaf.variable._array) for leaf in self.edges if _has_box(leaf)]
         vertices = wrap("Checkpoint", self.edges, made, _pull, _push, materialize=False, kept=(self,))
@@ -114,7 +114,7 @@ class Segment:
                 f"the checkpointed function gave {_shown(self.kinds)} first, and then {_shown(kinds)}"
             )
         made = [outputs[i] for i in self.places]
-        reached = _boundary([y._node for y in made if y._node is not None], since)
+        reached = boundary([y._node for y in made], since)
         if not set(reached) <= set(self.edges):
             raise CheckpointError(
                 "the checkpointed function read other tensors that require grad when it ran again: something that it reads "
@@ -139,11 +139,7 @@ class Segment:
     def pull(self, g: list[Any], record: bool) -> list[Any]:
         """The cotangents of what the function read, by a walk over its second run."""
         made, since = self.again()
-        seeds: dict[Any, Any] = {}
-        for y, p in zip(made, g, strict=True):
-            if p is not None and y._node is not None:
-                p = p if record else p._array
-                seeds[y._node] = p if y._node not in seeds else seeds[y._node] + p
+        seeds = seeds_of(made, g, record)
         found = reverse(seeds, dict.fromkeys(self.edges), retain=record, record=record, until=True, since=since)
         return [d if d is None or record else new_tensor(d, e.backend) for e, d in _paired(self.edges, found)]
 
@@ -181,23 +177,6 @@ def _has_box(vertex: Any) -> bool:
 
 def _shown(kinds: list[Any]) -> str:
     return ", ".join(f"{dtype.name}{list(shape)}" for shape, dtype in kinds)
-
-
-def _boundary(roots: Sequence[Any], since: int) -> list[Any]:
-    """The vertices older than a serial number that the graph of `roots` was computed from."""
-    found: dict[Any, None] = {}
-    seen: set[Any] = set()
-    stack = list(roots)
-    while stack:
-        n = stack.pop()
-        if n in seen:
-            continue
-        seen.add(n)
-        if n.serial < since:
-            found[n] = None
-        elif type(n) is not Leaf:
-            stack += [e for e in n.edges if e is not None]
-    return list(found)
 
 
 def checkpoint_sequential(

@@ -7,10 +7,10 @@ from typing import Any
 
 from polygrad.core import Tensor, new_tensor
 from polygrad.core.custom import Whole, attach
-from polygrad.core.engine import reverse
+from polygrad.core.engine import merged, reverse
 from polygrad.core.tensor import Leaf, using_mode
 
-__all__ = ["derived_push", "wrap"]
+__all__ = ["derived_push", "seeds_of", "transposed", "wrap"]
 
 Derivative = Callable[[list[Any], Any, bool], Sequence[Any]]
 
@@ -69,6 +69,27 @@ def _sums_to(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return len(shape) >= len(wanted) and all(a in (1, b) for a, b in zip(wanted[::-1], shape[::-1], strict=False))
 
 
+def seeds_of(outputs: Sequence[Any], cotangents: Sequence[Any], record: bool) -> dict[Any, Any]:
+    """What a walk starts from: by the vertices of outputs, their cotangents, raw unless it is recorded. Either may be None."""
+    pairs = zip(outputs, cotangents, strict=True)
+    return merged((y._node, g if record else g._array) for y, g in pairs if y is not None and g is not None)
+
+
+def transposed(
+    outputs: Sequence[Any], leaves: Sequence[Leaf | None], cotangents: Sequence[Any], record: bool, *, retain: bool
+) -> list[Any]:
+    """A linear map that was recorded from `leaves` to `outputs`, transposed: a Tensor or None for each leaf.
+
+    Args:
+        outputs, cotangents: Tensors or None.
+        retain: leave the record as it is, where it belongs to others too.
+    """
+    targets = {leaf: None for leaf in leaves if leaf is not None}
+    found = reverse(seeds_of(outputs, cotangents, record), targets, retain=retain, record=record)
+    made = {leaf: d if record else new_tensor(d, leaf.backend) for leaf, d in found.items() if d is not None}
+    return [None if leaf is None else made.get(leaf) for leaf in leaves]
+
+
 def derived_push(
     pull: Derivative, tangents: Sequence[Any], outputs: Sequence[Any], node: Any, record: bool
 ) -> list[Any]:
@@ -86,11 +107,5 @@ def derived_push(
             for a, leaf in zip(outputs, leaves, strict=True)
         ]
         pulled = pull(zeros, node, True)
-    seeds: dict[Any, Any] = {}
-    for d, t in zip(pulled, tangents, strict=True):
-        if d is not None and t is not None and d._node is not None:
-            t = t if record else t._array
-            seeds[d._node] = t if d._node not in seeds else seeds[d._node] + t
-    found = reverse(seeds, {leaf: None for leaf in leaves if leaf is not None}, retain=True, record=record)
-    raw = [None if leaf is None else found.get(leaf) for leaf in leaves]
-    return [t if t is None or record else new_tensor(t, backend) for t in raw]
+    # the record reaches into histories of what the function read, which are not for this walk to free
+    return transposed(pulled, leaves, tangents, record, retain=True)

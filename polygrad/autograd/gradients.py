@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from polygrad.core import Tensor, method, new_tensor
-from polygrad.core.engine import reverse
+from polygrad.core.engine import merged, reverse
 from polygrad.core.tensor import Leaf, Pick, grad_of, using_mode
 from polygrad.core.watch import Walk, run_pre
 
@@ -87,13 +87,12 @@ def _seeds(outputs: list[Tensor], gradients: Any, record: bool) -> dict[Any, Any
     given = [None] * len(outputs) if gradients is None else _listed(gradients)
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
-    seeds: dict[Any, Any] = {}
+    pairs = []
     for i, (y, g) in enumerate(zip(outputs, given, strict=True)):
         if not isinstance(y, Tensor):
             raise TypeError(f"element {i} is a {type(y).__name__}, expected a Tensor")
-        first = seed(y, g, i, record)
-        seeds[y._node] = first if y._node not in seeds else seeds[y._node] + first
-    return seeds
+        pairs.append((y._node, seed(y, g, i, record)))
+    return merged(pairs)
 
 
 def backward(

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any
 
-from polygrad.autograd.custom import derived_push, wrap
+from polygrad.autograd.custom import derived_push, transposed, wrap
 from polygrad.autograd.nest import fill, inexact, is_value, match, restore, take_apart
 from polygrad.core import Tensor, new_tensor
-from polygrad.core.engine import reverse
 from polygrad.core.inplace import recording
 from polygrad.core.tensor import Leaf, using_mode
 
@@ -244,16 +243,7 @@ class custom_jvp(_Custom):
             with using_mode(grad=True, inference=False):
                 given = [None if leaf is None else _zero(leaf) for leaf in leaves]
                 moved = self._moved(call, given, record)
-            seeds: dict[Any, Any] = {}
-            for t, p in zip(moved, g, strict=True):
-                if t is not None and p is not None and t._node is not None:
-                    p = p if record else p._array
-                    seeds[t._node] = p if t._node not in seeds else seeds[t._node] + p
-            found = reverse(seeds, {leaf: None for leaf in leaves if leaf is not None}, retain=record, record=record)
-            made = [None if leaf is None else found.get(leaf) for leaf in leaves]
-            return [
-                d if d is None or record else new_tensor(d, x._backend) for d, x in zip(made, call.leaves, strict=True)
-            ]
+            return transposed(moved, leaves, g, record, retain=record)
 
         return call.finish(value, pull, push, kept=(call,))
 

@@ -9,7 +9,7 @@ from polygrad.autograd.gradients import seed
 from polygrad.autograd.nest import LEAF, fill, inexact, is_value, match, restore, take_apart
 from polygrad.core import Tensor, backend_of, get_backend, new_tensor
 from polygrad.core.backend import declared
-from polygrad.core.engine import forward, reverse
+from polygrad.core.engine import forward, merged, reverse
 from polygrad.core.inplace import recording
 from polygrad.core.tensor import Node, next_serial, using_mode
 
@@ -109,11 +109,10 @@ class Trace:
         """
         record = self.record(cotangents)
         with using_mode(grad=record):
-            seeds: dict[Any, Any] = {}
-            for i, (y, g) in enumerate(zip(self.outputs, cotangents, strict=True)):
-                if g is not None and self._depends(y):
-                    g = seed(y, g, i, record)
-                    seeds[y._node] = g if y._node not in seeds else seeds[y._node] + g
+            pairs = enumerate(zip(self.outputs, cotangents, strict=True))
+            seeds = merged(
+                (y._node, seed(y, g, i, record)) for i, (y, g) in pairs if g is not None and self._depends(y)
+            )
             retain = not free or self.outside
             found = reverse(seeds, dict.fromkeys(self.targets), retain=retain, record=record, since=self.since)
             return [self._tensor(found.get(x._node), x, record) for x in self.inputs]

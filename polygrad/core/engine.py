@@ -7,13 +7,14 @@ same rules, given the other namespace, record their own derivative.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
 from polygrad.core.tensor import Leaf, Node, Pick, Tensor, current_mode, new_tensor
 from polygrad.core.watch import Unpacked, Walk, check_nan, run_post, run_pre, visit
 
-__all__ = ["collect", "forward", "fit", "reverse"]
+__all__ = ["boundary", "collect", "fit", "forward", "merged", "reverse"]
 
 FREED: tuple[Any, ...] = ("freed",)
 _serial = attrgetter("serial")
@@ -38,6 +39,32 @@ def collect(roots: Any, ends: Any = (), since: int = 0) -> list[Any]:
             if e is not None and e.serial > since and type(e) is not Leaf:
                 push(e)
     found.sort(key=_serial)
+    return found
+
+
+def boundary(roots: Iterable[Any], since: int) -> list[Any]:
+    """The vertices older than a serial number that the roots were computed from, or are; None among the roots is left out."""
+    found: dict[Any, None] = {}
+    seen: set[Any] = set()
+    stack = [n for n in roots if n is not None]
+    while stack:
+        n = stack.pop()
+        if n in seen:
+            continue
+        seen.add(n)
+        if n.serial < since:
+            found[n] = None
+        elif type(n) is not Leaf:
+            stack += [e for e in n.edges if e is not None]
+    return list(found)
+
+
+def merged(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Vertex -> cotangent, with those of one vertex added up; pairs in which either is None are left out."""
+    found: dict[Any, Any] = {}
+    for n, g in pairs:
+        if n is not None and g is not None:
+            found[n] = g if n not in found else found[n] + g
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.backend import declared
 from polygrad.core.dtype import default_for, promote
-from polygrad.core.engine import FREED, collect, reverse
+from polygrad.core.engine import FREED, collect, merged, reverse
 from polygrad.core.nest import CONTAINERS, kind_of
 from polygrad.core.promotion import with_scalar
 from polygrad.core.tensor import Leaf, Node, Observer, Pick, Unread, current_mode, using_mode
@@ -433,9 +433,7 @@ class PullCapture(Capture):
 
     def _learn(self, result: Any) -> None:
         super()._learn(result)
-        seeds: dict[Any, Any] = {}
-        for made, g in zip(self.live, self.given, strict=True):
-            seeds[made.node] = g if made.node not in seeds else seeds[made.node] + g
+        seeds = merged(zip([made.node for made in self.live], self.given, strict=True))
         edges = [self.slots[i].edge for i in self.wanted]
         with using_mode(observer=self, grad=False):
             found = reverse(seeds, dict.fromkeys(edges), until=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from polygrad.core import Backend, Tensor, new_tensor
-from polygrad.core.engine import reverse
+from polygrad.core.engine import boundary, merged, reverse
 from polygrad.core.tensor import current_mode, next_serial, using_mode
 from polygrad.jit.errors import TraceError
-from polygrad.jit.history import Whole, attach, boundary, undifferentiable
+from polygrad.jit.history import Whole, attach, undifferentiable
 from polygrad.jit.nest import flatten, rebuild
 
 __all__ = ["cond", "while_loop"]
@@ -72,10 +72,7 @@ class _Branch:
         """Run it again, recording, and pull cotangents back to `edges`; zeros where nothing depends on one."""
         with using_mode(grad=True):
             results = self.tensors()
-        seeds: dict[Any, Any] = {}
-        for x, g in zip(results, gs, strict=True):
-            if x._node is not None and g is not None:
-                seeds[x._node] = g if x._node not in seeds else seeds[x._node] + g
+        seeds = merged(zip([x._node for x in results], gs, strict=True))
         found = reverse(seeds, dict.fromkeys(edges), retain=record, record=record, until=True) if seeds else {}
         xp = self.backend.tensors if record else self.backend.arrays
         dtypes = self.backend.dtypes

@@ -8,7 +8,7 @@ from polygrad.core import Backend
 from polygrad.core.custom import Whole, attach
 from polygrad.core.tensor import Leaf
 
-__all__ = ["Whole", "attach", "boundary", "spent", "undifferentiable"]
+__all__ = ["Whole", "attach", "spent", "undifferentiable"]
 
 
 def undifferentiable(name: str, node_name: str, message: str) -> Whole:
@@ -31,20 +31,3 @@ SPENT = undifferentiable(
 def spent(array: Any, backend: Backend) -> Any:
     """A node through which no gradient flows any more; walking it raises RuntimeError. Its results are Picks."""
     return attach(SPENT, [Leaf(array, backend)], [array], backend, {})[0].edges[0]
-
-
-def boundary(nodes: list[Any], mark: int) -> list[Any]:
-    """The nodes and leaves older than a serial number at which the graph of `nodes` begins."""
-    found: dict[Any, None] = {}
-    seen: set[Any] = set()
-    stack = [n for n in nodes if n is not None]
-    while stack:
-        n = stack.pop()
-        if n in seen:
-            continue
-        seen.add(n)
-        if n.serial < mark:
-            found[n] = None
-        elif type(n) is not Leaf:
-            stack += [e for e in n.edges if e is not None]
-    return list(found)
