@@ -26,12 +26,29 @@ __all__ = [
 ]
 
 
-class _BatchNorm(Module):
+class _Affine(Module):
+    """What has a weight, ones at first, and a bias, zeros at first; either may be None."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def _hold(self, shape: int | tuple[int, ...], device: Any, dtype: Any, **present: bool) -> None:
+        for name, wanted in present.items():
+            p = Parameter(empty(shape, device=device, dtype=dtype)) if wanted else None
+            self.register_parameter(name, p)
+
+    def reset_parameters(self) -> None:
+        """Start the parameters again."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if getattr(self, "bias", None) is not None:
+            init.zeros_(self.bias)
+
+
+class _BatchNorm(_Affine):
     """What the batch normalisations of inputs of `ranks` axes share."""
 
     ranks: tuple[int, ...]
-    weight: Parameter | None
-    bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -52,10 +69,8 @@ class _BatchNorm(Module):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        made = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(empty(num_features, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(empty(num_features, **made)) if affine and bias else None)
-        tracked = track_running_stats
+        self._hold(num_features, device, dtype, weight=affine, bias=affine and bias)
+        tracked, made = track_running_stats, {"device": device, "dtype": dtype}
         self.register_buffer("running_mean", zeros(num_features, **made) if tracked else None)
         self.register_buffer("running_var", ones(num_features, **made) if tracked else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype="int64", device=device) if tracked else None)
@@ -74,15 +89,15 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Forget the running moments and start the parameters again."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check(self, input: Tensor) -> None:
         if input.ndim not in self.ranks:
             expected = " or ".join(f"{n}D" for n in self.ranks)
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check(input)
         updates = self.training and self.track_running_stats
         count = self.num_batches_tracked
         momentum: Any = 0.0 if self.momentum is None else self.momentum
@@ -152,9 +167,7 @@ class _InstanceNorm(_BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.ndim not in self.ranks:
-            expected = " or ".join(f"{n}D" for n in self.ranks)
-            raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
+        self._check(input)
         whole = input.ndim == self.ranks[1]
         x = input if whole else input.reshape(1, *input.shape)
         if x.shape[1] != self.num_features and self.affine:
@@ -196,7 +209,7 @@ class InstanceNorm3d(_InstanceNorm):
     ranks = (4, 5)
 
 
-class LayerNorm(Module):
+class LayerNorm(_Affine):
     """Normalises over the last axes (Ba et al., 2016).
 
     Args:
@@ -206,9 +219,6 @@ class LayerNorm(Module):
         bias: have the bias of `elementwise_affine`.
         device, dtype: of the parameters.
     """
-
-    weight: Parameter | None
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -222,18 +232,9 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        made = {"device": device, "dtype": dtype}
         affine = elementwise_affine
-        self.register_parameter("weight", Parameter(empty(self.normalized_shape, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(empty(self.normalized_shape, **made)) if affine and bias else None)
+        self._hold(self.normalized_shape, device, dtype, weight=affine, bias=affine and bias)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Start the parameters again."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -242,7 +243,7 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
 
 
-class RMSNorm(Module):
+class RMSNorm(_Affine):
     """Divides by the root of the mean square over the last axes (Zhang and Sennrich, 2019).
 
     Args:
@@ -251,8 +252,6 @@ class RMSNorm(Module):
         elementwise_affine: multiply by a weight (ones at first).
         device, dtype: of the weight.
     """
-
-    weight: Parameter | None
 
     def __init__(
         self,
@@ -265,14 +264,8 @@ class RMSNorm(Module):
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        weight = Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None
-        self.register_parameter("weight", weight)
+        self._hold(self.normalized_shape, device, dtype, weight=elementwise_affine)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Start the weight again."""
-        if self.weight is not None:
-            init.ones_(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
@@ -281,7 +274,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalises each group of channels of each sample of (N, C, *) (Wu and He, 2018).
 
     Args:
@@ -295,9 +288,6 @@ class GroupNorm(Module):
     Raises:
         ValueError: channels that `num_groups` does not divide.
     """
-
-    weight: Parameter | None
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -314,17 +304,8 @@ class GroupNorm(Module):
         if num_channels % num_groups:
             raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        made = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(empty(num_channels, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(empty(num_channels, **made)) if affine and bias else None)
+        self._hold(num_channels, device, dtype, weight=affine, bias=affine and bias)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Start the parameters again."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
