@@ -6,40 +6,33 @@ from typing import Any
 
 from polygrad.nn.functional.norm import normalize_vectors
 from polygrad.nn.module import Module
-from polygrad.nn.parameter import Parameter
 from polygrad.nn.utils.parametrizations import as_matrix, power_iteration
+from polygrad.nn.utils.weight_hooks import WeightHook, removed, unused
 from polygrad.ops.products import matmul
 from polygrad.ops.reductions import sum as sum_of
 
 __all__ = ["remove_spectral_norm", "spectral_norm"]
 
 
-class _Hook:
-    """Computes the weight before each call of the module."""
+class _Hook(WeightHook):
+    """The weight over an estimate of its largest singular value, from the power method."""
+
+    kind, endings = "spectral_norm", ("_orig", "_u", "_v")
 
     def __init__(self, name: str, times: int, dim: int, eps: float):
-        self.name, self.times, self.dim, self.eps = name, times, dim, eps
+        super().__init__(name)
+        self.times, self.dim, self.eps = times, dim, eps
 
-    def weight(self, module: Module, iterate: bool) -> Any:
+    def weight(self, module: Module, training: bool) -> Any:
         weight, u, v = (getattr(module, self.name + end) for end in ("_orig", "_u", "_v"))
         matrix = as_matrix(weight, self.dim)
-        if iterate:
+        if training:
             m = matrix.detach()
             for _ in range(self.times):  # this order, v first, is that of the checkpoints
                 v = normalize_vectors(matmul(m.swapaxes(0, 1), u.detach()), dim=0, eps=self.eps)
                 u = normalize_vectors(matmul(m, v), dim=0, eps=self.eps)
             getattr(module, self.name + "_u").data, getattr(module, self.name + "_v").data = u, v
         return weight / sum_of(u.detach() * matmul(matrix, v.detach()))
-
-    def __call__(self, module: Module, args: Any) -> None:
-        setattr(module, self.name, self.weight(module, module.training))
-
-
-def _hook_of(module: Module, name: str) -> tuple[int, _Hook] | None:
-    for key, (hook, _) in module._forward_pre_hooks.items():
-        if isinstance(hook, _Hook) and hook.name == name:
-            return key, hook
-    return None
 
 
 def spectral_norm(
@@ -59,8 +52,7 @@ def spectral_norm(
         RuntimeError: a parameter that has this already.
         ValueError: steps that are not positive.
     """
-    if _hook_of(module, name) is not None:
-        raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
+    unused(module, _Hook, name)
     if n_power_iterations <= 0:
         raise ValueError(f"Expected n_power_iterations to be positive, but got n_power_iterations={n_power_iterations}")
     if dim is None:
@@ -81,13 +73,4 @@ def spectral_norm(
 
 def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
     """Make the weight an ordinary parameter again, with its value. Raises ValueError where there is nothing to remove."""
-    found = _hook_of(module, name)
-    if found is None:
-        raise ValueError(f"spectral_norm of '{name}' not found in {module}")
-    key, hook = found
-    value = hook.weight(module, False).detach()
-    delattr(module, name)
-    del module._parameters[name + "_orig"], module._buffers[name + "_u"], module._buffers[name + "_v"]
-    del module._forward_pre_hooks[key]
-    setattr(module, name, Parameter(value))
-    return module
+    return removed(module, _Hook, name)
