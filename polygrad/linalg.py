@@ -18,6 +18,7 @@ from polygrad.ops.linalg import (
 )
 from polygrad.ops.linalg_beyond import (
     cond,
+    householder_product,
     lstsq,
     matrix_exp,
     multi_dot,
@@ -46,6 +47,7 @@ __all__ = [
     "eigh",
     "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
     "lstsq",
     "matmul",

@@ -117,6 +117,104 @@ def test_spectral_norm_finds_the_largest_singular_value():
     assert abs(np.linalg.norm(layer.weight.detach().numpy(), 2) - 1) < 1e-6
 
 
+# ----------------------------------------------------------------------------------------------------- orthogonal matrices
+
+
+@pytest.mark.parametrize("trivial", [True, False])
+@pytest.mark.parametrize("kind", ["matrix_exp", "cayley", "householder", None])
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (3, 3)])
+def test_orthogonal_weights(torch, shape, kind, trivial):
+    def made(space, weight):
+        layer = space.Linear(shape[1], shape[0]).double()
+        layer.load_state_dict({"weight": weight, "bias": weight[:, 0]})
+        return space.utils.parametrizations.orthogonal(layer, orthogonal_map=kind, use_trivialization=trivial)
+
+    start = RNG.standard_normal(shape)
+    ours, theirs = made(nn, start), made(torch.nn, torch.tensor(start))
+    assert repr(ours) == repr(theirs)
+    close(ours.weight, theirs.weight)
+    state = {k: v.numpy() for k, v in theirs.state_dict().items()}
+    assert list(ours.state_dict()) == list(state)
+    step = np.tril(
+        RNG.standard_normal((max(shape), min(shape))), -1
+    )  # reflections leave the signs on the diagonal alone
+    state["parametrizations.weight.original"] += step if shape[0] >= shape[1] else step.T
+    ours.load_state_dict(state)
+    theirs.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+    compare(ours, theirs, [(2, shape[1])], torch)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(p.grad, q.grad)
+    w = ours.weight.detach().numpy()
+    product = w @ w.T if shape[0] < shape[1] else w.T @ w
+    assert np.abs(product - np.eye(len(product))).max() < 1e-12
+    if trivial or kind == "householder" or (kind is None and shape != (3, 3)):
+        ours.weight = pg.tensor(start)
+        theirs.weight = torch.tensor(start)
+        close(ours.weight, theirs.weight)
+    else:
+        with pytest.raises(NotImplementedError, match="It is not possible to assign"):
+            ours.weight = pg.tensor(start)
+
+
+def test_orthogonal_weights_of_other_kinds():
+    layer = parametrizations.orthogonal(nn.ConvTranspose1d(4, 2, 3).double())  # a stack of matrices
+    w = layer.weight.detach().numpy()
+    assert w.shape == (4, 2, 3) and np.abs(w @ w.swapaxes(1, 2) - np.eye(2)).max() < 1e-12
+    layer(pg.ones((1, 4, 5), dtype=pg.float64)).sum().backward()
+    assert pg.all(pg.isfinite(layer.parametrizations.weight.original.grad))
+    for rows, kind in ((3, "cayley"), (5, None)):
+        layer = nn.utils.skip_init(nn.Linear, 3, rows, dtype=pg.complex128)
+        layer.weight.data = pg.tensor(RNG.standard_normal((rows, 3)) + 1j * RNG.standard_normal((rows, 3)))
+        w = parametrizations.orthogonal(layer, orthogonal_map=kind).weight
+        made = w.detach().numpy()
+        assert np.abs(made.conj().T @ made - np.eye(3)).max() < 1e-12
+    for make, message in [
+        (lambda: parametrizations._Orthogonal(w, "householder"), "does not support complex"),
+        (lambda: parametrizations.orthogonal(nn.Linear(2, 3), "bias"), "Got a tensor of 1 dimensions"),
+        (lambda: parametrizations.orthogonal(nn.Linear(2, 3), "w"), "no parameter or buffer with name 'w'"),
+        (lambda: parametrizations.orthogonal(nn.Linear(2, 3), orthogonal_map="x"), "has to be one of"),
+        (
+            lambda: setattr(parametrizations.orthogonal(nn.Linear(2, 3)), "weight", pg.ones(3)),
+            "Expected a matrix or batch",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_product_of_reflections(torch):
+    for shape, count in (((4, 3), 3), ((3, 3), 2), ((2, 5, 4), 4)):
+        compare(pg.linalg.householder_product, torch.linalg.householder_product, [shape, (*shape[:-2], count)], torch)
+    with pytest.raises(RuntimeError, match="m >= n >= k"):
+        pg.linalg.householder_product(pg.ones((2, 3)), pg.ones(2))
+
+
+# ---------------------------------------------------------------------------------------------------- no initial values
+
+
+def test_initial_values_that_are_left_out():
+    pg.manual_seed(3)
+    expected = nn.Linear(3, 2).weight.tolist()
+    pg.manual_seed(3)
+    layers = [
+        nn.utils.skip_init(nn.Linear, 5, out_features=4, dtype=pg.float64),
+        nn.utils.skip_init(nn.TransformerEncoderLayer, 8, 2, 4, device="cpu"),
+    ]
+    assert layers[0].weight.shape == (4, 5) and layers[0].weight.dtype is pg.float64 and layers[0].weight.requires_grad
+    assert nn.Linear(3, 2).weight.tolist() == expected  # no number was drawn
+
+    class Plain(nn.Module):
+        pass
+
+    for wrong, message in (
+        (3, "Expected a Module"),
+        (dict, "Expected a Module"),
+        (Plain, "must support a 'device' arg"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            nn.utils.skip_init(wrong)
+
+
 # ------------------------------------------------------------------------------------------------------- parametrization
 
 

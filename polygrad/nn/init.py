@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from polygrad.autograd.modes import no_grad
 from polygrad.core import Tensor
@@ -37,6 +42,8 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+P = ParamSpec("P")
 
 GAINS = {
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d", "sigmoid"), 1.0),
@@ -85,18 +92,42 @@ def _fan(tensor: Tensor, mode: str) -> int:
     return fans(tensor)[mode == "fan_out"]
 
 
+_left_out: ContextVar[bool] = ContextVar("polygrad initial values are left out", default=False)
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Inside of the block the functions of this module leave tensors as they are."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def _fills(fill: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    @wraps(fill)
+    def filled(tensor: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        return tensor if _left_out.get() else fill(tensor, *args, **kwargs)
+
+    return filled
+
+
+@_fills
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with uniform numbers of [a, b)."""
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
+@_fills
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with normal numbers."""
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
+@_fills
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -147,6 +178,7 @@ def _uniform_within(
     return drawn, greater(excess, draw(1.0, x.shape, generator=generator, dtype=x.dtype, device=x.device))
 
 
+@_fills
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
     with no_grad():
@@ -163,6 +195,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
+@_fills
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with ones on the diagonal and zeros elsewhere. Raises ValueError unless there are two axes."""
     if tensor.ndim != 2:
@@ -210,6 +243,13 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
 
 
+def orthonormal(x: Tensor) -> Tensor:
+    """The factor Q of x = QR for a positive diagonal of R."""
+    q, r = qr(x)
+    return q * sign(diagonal(r)).unsqueeze(-2)
+
+
+@_fills
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Fill with orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al., 2013).
 
@@ -223,11 +263,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     columns = tensor.numel() // rows
     with no_grad():
         drawn = tensor.detach().reshape(rows, columns).clone().normal_(generator=generator)
-        q, r = qr(drawn.T if rows < columns else drawn)
-        q = q * sign(diagonal(r))  # unique, and so uniformly distributed (Mezzadri, 2006)
+        q = orthonormal(drawn.T if rows < columns else drawn)  # unique, and so uniformly distributed (Mezzadri, 2006)
         return tensor.copy_(((q.T if rows < columns else q) * gain).reshape(tensor.shape))
 
 
+@_fills
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the weight of a convolution so that it keeps as many channels as it can.
 
@@ -253,6 +293,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return tensor
 
 
+@_fills
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Fill a matrix with normal numbers of mean 0, and a part `sparsity` of each column with zeros (Martens, 2010).
 

@@ -117,6 +117,37 @@ def matrix_exp(xp, x, /):
     return result
 
 
+# ---------------------------------------------------------------------------------------------------- reflections
+
+
+@composite(
+    name="linalg.householder_product",
+    cases=[case((4, 3), (3,)), case((3, 3), (2,)), case((2, 4, 2), (2, 2))],
+)
+def householder_product(xp, input, tau):
+    """The first columns of the product of the reflections 1 - tau v v^H, for v the columns below the diagonal, and 1 on it.
+
+    By the compact form 1 - V T V^H (Schreiber and Van Loan, 1989), whose triangle T solves (1 + tau S) T = tau, S being V^H V above
+    the diagonal.
+
+    Args:
+        input: (*, m, n) with m >= n.
+        tau: (*, k) with k <= n, one factor for each reflection.
+
+    Raises:
+        RuntimeError: other shapes.
+    """
+    (m, n), k = input.shape[-2:], tau.shape[-1]
+    if m < n or n < k:
+        raise RuntimeError(f"householder_product: expected m >= n >= k, got {input.shape} and {tau.shape}")
+    one = xp.eye(m, n, dtype=input.dtype, device=xp.device(input))
+    v = xp.tril(input, k=-1)[..., :k] + one[:, :k]
+    factors, turned = column(xp, tau), adjoint(xp, v)
+    above = identity(xp, k, input) + factors * xp.triu(xp.matmul(turned, v), k=1)
+    inner = xp.linalg.solve_triangular(above, factors * turned, upper=True, unitriangular=True)
+    return one - xp.matmul(v, inner[..., :n])
+
+
 # ---------------------------------------------------------------------------------------------------- products
 
 

@@ -9,6 +9,7 @@ from polygrad.nn.utils.fusion import (
     fuse_linear_bn_eval,
     fuse_linear_bn_weights,
 )
+from polygrad.nn.utils.skip_init import skip_init
 from polygrad.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from polygrad.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
@@ -27,6 +28,7 @@ __all__ = [
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
+    "skip_init",
     "spectral_norm",
     "stateless",
     "vector_to_parameters",

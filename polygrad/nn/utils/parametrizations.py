@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from polygrad.autograd.modes import no_grad
 from polygrad.core import Tensor
 from polygrad.nn.functional.norm import normalize_vectors
+from polygrad.nn.init import orthonormal
 from polygrad.nn.module import Module
 from polygrad.nn.utils.parametrize import register_parametrization
-from polygrad.ops.linalg import vector_norm
+from polygrad.ops.elementwise import abs as absolute
+from polygrad.ops.elementwise import conj, sqrt, square, trunc
+from polygrad.ops.indexing import where
+from polygrad.ops.linalg import diagonal, solve, vector_norm
+from polygrad.ops.linalg_beyond import householder_product, matrix_exp
+from polygrad.ops.linalg_parts import identity
 from polygrad.ops.products import matmul
+from polygrad.ops.reductions import max as max_of
 from polygrad.ops.reductions import sum as sum_of
+from polygrad.ops.shapes import concat, stack, tril
+from polygrad.ops.windows import pad_constant
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
+
+
+def _weight_of(module: Module, name: str) -> Tensor:
+    weight = getattr(module, name, None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    return weight
 
 
 # ---------------------------------------------------------------------------------------------------------- weight norm
@@ -119,9 +135,141 @@ def spectral_norm(
     Raises:
         ValueError: no such parameter; steps that are not positive.
     """
-    weight: Any = getattr(module, name, None)
-    if not isinstance(weight, Tensor):
-        raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    weight = _weight_of(module, name)
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
     return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
+
+
+# ---------------------------------------------------------------------------------------------------- orthogonal matrices
+
+
+def _skew(x: Tensor) -> Tensor:
+    """The triangle of a tall matrix on and below the diagonal, in a square one, minus its adjoint."""
+    missing = x.shape[-2] - x.shape[-1]
+    low = pad_constant(tril(x), padding=((0, 0),) * (x.ndim - 1) + ((0, missing),))
+    return low - conj(low).mT
+
+
+def _matrix_exp(x: Tensor) -> Tensor:
+    return matrix_exp(_skew(x))[..., : x.shape[-1]]
+
+
+def _cayley(x: Tensor) -> Tensor:
+    """(1 - A/2)^-1 (1 + A/2) for the skew matrix A."""
+    half = _skew(x) / 2
+    one = identity(x._backend.tensors, x.shape[-2], x)
+    return solve(one - half, one + half)[..., : x.shape[-1]]
+
+
+def _householder(x: Tensor) -> Tensor:
+    """The product of the reflections along the columns below the diagonal, times the signs on the diagonal."""
+    below = tril(x, k=-1)
+    tau = 2 / (1 + square(below).sum(dim=-2))
+    return householder_product(below, tau) * trunc(diagonal(x.detach())).unsqueeze(-2)
+
+
+def _reflected(x: Tensor) -> Tensor:
+    """What `_householder` takes to the factor Q of x = QR, for a positive diagonal of R."""
+    rows, columns = x.shape[-2:]
+    place = x._backend.tensors.arange(rows, device=x.device)
+    found, rest = [], x
+    for i in range(columns):
+        below = where(place > i, rest[..., i], 0)
+        alpha = rest[..., i, i].unsqueeze(-1)
+        size = sqrt(alpha**2 + square(below).sum(dim=-1, keepdim=True))
+        scale = where(alpha < 0, alpha - size, alpha + size)  # no digits cancel
+        v = where(place == i, 1, below / where(scale == 0, 1, scale))
+        found.append(where(place == i, where(alpha < 0, 1, -1), v))
+        tau = 2 / square(v).sum(dim=-1, keepdim=True)
+        rest = rest - (tau * v).unsqueeze(-1) * sum_of(v.unsqueeze(-1) * rest, axis=-2, keepdims=True)
+    return stack(found, axis=-1)
+
+
+MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "matrix_exp": _matrix_exp,
+    "cayley": _cayley,
+    "householder": _householder,
+}
+
+
+class _Orthogonal(Module):
+    """An orthogonal matrix, made of a matrix of the same shape."""
+
+    def __init__(self, weight: Tensor, orthogonal_map: str, *, use_trivialization: bool = True):
+        super().__init__()
+        if weight.dtype.is_complex and orthogonal_map == "householder":
+            raise ValueError("The householder parametrization does not support complex tensors.")
+        self.shape, self.orthogonal_map, self.use_trivialization = weight.shape, orthogonal_map, use_trivialization
+        if use_trivialization:
+            self.register_buffer("base", None)
+
+    def forward(self, X: Tensor) -> Tensor:
+        wide = X.shape[-2] < X.shape[-1]
+        q = MAPS[self.orthogonal_map](X.mT if wide else X)
+        if self.use_trivialization and self.base is not None:
+            q = matmul(self.base, q)
+        return q.mT if wide else q
+
+    def right_inverse(self, Q: Tensor) -> Tensor:
+        if Q.shape != self.shape:
+            raise ValueError(
+                f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape {Q.shape}."
+            )
+        wide = Q.shape[-2] < Q.shape[-1]
+        q = (Q.mT if wide else Q).detach()
+        if self.use_trivialization:
+            self.base = _completed(q)
+            xp = q._backend.tensors
+            signs = xp.zeros_like(q) - xp.eye(*q.shape[-2:], dtype=q.dtype, device=q.device)
+        elif self.orthogonal_map == "householder":
+            signs = _reflected(q)
+        else:
+            raise NotImplementedError(
+                "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
+                "use_trivialization=False."
+            )
+        return signs.mT if wide else signs
+
+
+def _completed(q: Tensor) -> Tensor:
+    """A square orthogonal matrix that begins with the columns of q, if they are orthonormal, or with their factor Q."""
+    rows, columns = q.shape[-2:]
+    if rows != columns:
+        drawn = absolute(q).new_zeros((*q.shape[:-1], rows - columns)).normal_()  # real ones do for complex numbers too
+        return orthonormal(concat([q, drawn.to(q.dtype)], axis=-1))
+    xp = q._backend.tensors
+    one = identity(xp, columns, q)
+    bound = 10 * rows * float(xp.finfo(q.dtype).eps)
+    error = absolute(matmul(conj(q).mT, q) - one) - 1e-5 * absolute(one)
+    return q.clone() if bool(max_of(error) <= bound) else orthonormal(q)
+
+
+def orthogonal(
+    module: Module, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True
+) -> Module:
+    """Make a weight orthogonal (unitary): its columns are orthonormal, or its rows where they are fewer; returns the module.
+
+    Args:
+        name: the parameter, a matrix or a stack of them.
+        orthogonal_map: "matrix_exp" or "cayley" of a skew matrix, or "householder", a product of reflections. By default the first for
+            square and complex matrices, and the last for others.
+        use_trivialization: multiply a square orthogonal matrix, the buffer `base`, which gives the weight at first (Lezcano-Casado,
+            "Trivializations for gradient-based optimization on manifolds", 2019).
+
+    Raises:
+        ValueError: no such parameter, a vector, another map, or reflections for complex numbers.
+        NotImplementedError: an assignment to the weight without `base`, but for reflections.
+    """
+    weight = _weight_of(module, name)
+    if weight.ndim < 2:
+        raise ValueError(f"Expected a matrix or batch of matrices. Got a tensor of {weight.ndim} dimensions.")
+    if orthogonal_map is None:
+        square_or_complex = weight.shape[-2] == weight.shape[-1] or weight.dtype.is_complex
+        orthogonal_map = "matrix_exp" if square_or_complex else "householder"
+    if orthogonal_map not in MAPS:
+        raise ValueError(
+            f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
+        )
+    made = _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization)
+    return register_parametrization(module, name, made, unsafe=True)

@@ -51,7 +51,7 @@ def removed(module: Module, kind: type[WeightHook], name: str) -> Module:
     key = _place(module, kind, name)
     if key is None:
         raise ValueError(f"{kind.kind} of '{name}' not found in {module}")
-    hook = module._forward_pre_hooks.pop(key)[0]
+    hook: Any = module._forward_pre_hooks.pop(key)[0]
     value = hook.weight(module, False).detach()
     for ending in ("", *kind.endings):
         delattr(module, name + ending)
