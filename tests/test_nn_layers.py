@@ -48,6 +48,9 @@ LAYERS = [
     ("InstanceNorm1d(4, affine=True)", (4, 7)),
     ("InstanceNorm2d(4, affine=True, track_running_stats=True)", IMAGE),
     ("InstanceNorm3d(4, track_running_stats=True, momentum=0.3)", BLOCK),
+    ("SyncBatchNorm(4)", IMAGE),
+    ("SyncBatchNorm(4, momentum=None, bias=False)", (6, 4)),
+    ("SyncBatchNorm(4, affine=False, track_running_stats=False)", LINE),
     ("LocalResponseNorm(2)", IMAGE),
     ("LocalResponseNorm(3, alpha=0.5, beta=0.6, k=2.0)", LINE),
     # borders
@@ -108,6 +111,51 @@ ROUGH = {"CELU(0.7)": 1e-7, "Hardsigmoid()": 1e-7}
 def test_layer(backend, torch, expression, operand):
     modes = (True, True, False) if "track_running_stats=True" in expression else (".eval()" not in expression,)
     agree(expression, [operand], torch, modes, ROUGH.get(expression, 1e-9))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_response_norm_across_maps(size, torch):
+    ours, theirs = nn.CrossMapLRN2d(size, 0.3, 0.6, 1.5), torch.nn.CrossMapLRN2d(size, 0.3, 0.6, 1.5)
+    assert repr(ours) == repr(theirs)
+    x = np.random.default_rng(1).standard_normal((2, 8, 2, 3))
+    few = x[:, : (size + 1) // 2]  # so few channels that PyTorch's sums, which never lose the first one, are right
+    close(ours(pg.tensor(few)), theirs(torch.tensor(few)))
+    if size % 2:
+        compare(ours, torch.nn.LocalResponseNorm(size, 0.3, 0.6, 1.5), [x.shape], torch)
+    reach = (size - 1) // 2
+    sums = np.stack([(x[:, max(0, c - reach) : c + reach + 1] ** 2).sum(axis=1) for c in range(8)], axis=1)
+    assert np.abs(ours(pg.tensor(x)).numpy() - x / (1.5 + 0.3 / size * sums) ** 0.6).max() < 1e-12
+    with pytest.raises(ValueError, match="Expected input to be 4D, got 3D"):
+        ours(pg.ones((2, 3, 4)))
+
+
+def test_batch_norms_become_synchronised_ones(torch):
+    def made(space):
+        inner = space.Sequential(space.BatchNorm1d(4, affine=False), space.InstanceNorm1d(4, affine=True))
+        norm = space.BatchNorm2d(3, eps=1e-3, momentum=None, bias=False)
+        return space.ModuleDict({"a": space.Conv2d(2, 3, 1), "b": norm, "c": inner}).eval()
+
+    ours, theirs = made(nn), made(torch.nn)
+    weight, mean = ours["b"].weight, ours["b"].running_mean
+    ours, theirs = (s.SyncBatchNorm.convert_sync_batchnorm(m) for s, m in ((nn, ours), (torch.nn, theirs)))
+    assert repr(ours) == repr(theirs) and list(ours.state_dict()) == list(theirs.state_dict())
+    assert ours["b"].weight is weight and ours["b"].running_mean is mean and not ours["b"].training
+    assert type(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm2d(2))) is nn.SyncBatchNorm
+    for shape, message in (((3,), "expected at least 2D input"), ((3, 0), "should be non-zero")):
+        with pytest.raises(ValueError, match=message):
+            nn.SyncBatchNorm(3)(pg.ones(shape))
+
+
+def test_activations_in_place(torch):
+    data = np.random.default_rng(2).standard_normal((3, 4))
+    for name, arguments in [
+        *(("relu_", ()), ("selu_", ()), ("elu_", (0.7,)), ("celu_", (0.7,)), ("leaky_relu_", (0.2,))),
+        *(("hardtanh_", (-0.5, 0.3)), ("rrelu_", (0.1, 0.4)), ("threshold_", (0.2, -1.5))),
+    ]:
+        x, tx = pg.tensor(data), torch.tensor(data)
+        assert getattr(F, name)(x, *arguments) is x
+        getattr(torch.nn.functional, name)(tx, *arguments)
+        close(x, tx)
 
 
 PAIRS = [

@@ -16,6 +16,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CrossMapLRN2d",
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
@@ -23,6 +24,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "RMSNorm",
+    "SyncBatchNorm",
 ]
 
 
@@ -39,10 +41,11 @@ class _Affine(Module):
 
     def reset_parameters(self) -> None:
         """Start the parameters again."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if getattr(self, "bias", None) is not None:
-            init.zeros_(self.bias)
+        weight, bias = self.weight, getattr(self, "bias", None)
+        if weight is not None:
+            init.ones_(weight)
+        if bias is not None:
+            init.zeros_(bias)
 
 
 class _BatchNorm(_Affine):
@@ -147,6 +150,54 @@ class BatchNorm3d(_BatchNorm):
     """Normalises each channel of (N, C, D, H, W) over all other axes; arguments as of `BatchNorm2d`."""
 
     ranks = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation of (N, C, *) as PyTorch spells it for several processes; here there is one, whose batch is all there is.
+
+    Args:
+        process_group: kept, without effect; the others as of `BatchNorm2d`.
+
+    Raises:
+        ValueError: an input of fewer than two axes, or without channels.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
+        if input.shape[1] == 0:
+            raise ValueError("SyncBatchNorm number of input channels should be non-zero")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module with a SyncBatchNorm, of the same parameters and buffers, in place of each batch normalisation in it."""
+        if isinstance(module, _BatchNorm) and not isinstance(module, _InstanceNorm):
+            m, affine = module, module.weight is not None
+            options = (m.num_features, m.eps, m.momentum, affine, m.track_running_stats, process_group)
+            made = cls(*options, bias=m.bias is not None)
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                setattr(made, name, getattr(m, name))
+            made.training = m.training
+            return made
+        for name, child in module.named_children():
+            module.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return module
 
 
 class _InstanceNorm(_BatchNorm):
@@ -326,3 +377,20 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """x / (k + alpha / size * sum(x**2))**beta, over the (size - 1) // 2 channels on either side of each of (N, C, H, W).
+
+    For an odd size this is `LocalResponseNorm`. PyTorch's class never takes the first channel out of the sum again, and gives a
+    gradient that is not that of its result; this one does neither.
+
+    Raises:
+        ValueError: an input that has not four axes.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        width = self.size - 1 + self.size % 2
+        return F.local_response_norm(input, width, self.alpha * width / self.size, self.beta, self.k)
