@@ -55,6 +55,32 @@ def test_groups_have_options_of_their_own(torch):
     assert np.abs(ours - theirs).max() <= 1e-12 * np.abs(theirs).max()
 
 
+def test_states_pass_hooks(torch):
+    def run(space):
+        p = space.tensor([1.0, 2.0], requires_grad=True)
+        optimizer = space.optim.SGD([p], lr=0.5, momentum=0.9)
+        seen = []
+        handles = [
+            optimizer.register_state_dict_pre_hook(lambda o: seen.append(("before", o is optimizer))),
+            optimizer.register_state_dict_post_hook(lambda o, s: seen.append(("after", sorted(s)))),
+            optimizer.register_state_dict_post_hook(lambda o, s: {**s, "note": 3}),
+            optimizer.register_load_state_dict_pre_hook(lambda o, s: seen.append(("load", s.pop("note")))),
+            optimizer.register_load_state_dict_pre_hook(
+                lambda o, s: {**s, "param_groups": [{**g, "lr": 0.25} for g in s["param_groups"]]}, prepend=True
+            ),
+            optimizer.register_load_state_dict_post_hook(lambda o: seen.append(("loaded", o.param_groups[0]["lr"]))),
+        ]
+        state = optimizer.state_dict()
+        optimizer.load_state_dict(state)
+        assert "note" in state
+        for handle in handles:
+            handle.remove()
+        assert "note" not in optimizer.state_dict() and len(seen) == 4
+        return seen
+
+    assert run(pg) == run(torch)
+
+
 def parameters():
     return [nn.Parameter(pg.tensor([1.0, 2.0])), nn.Parameter(pg.tensor([3.0]))]
 

@@ -71,6 +71,10 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._step_pre_hooks: dict[int, Callable[..., Any]] = {}
         self._step_post_hooks: dict[int, Callable[..., Any]] = {}
+        self._save_pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._save_post_hooks: dict[int, Callable[..., Any]] = {}
+        self._load_pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._load_post_hooks: dict[int, Callable[..., Any]] = {}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -213,6 +217,8 @@ class Optimizer:
 
         The tensors are of this moment: later steps do not reach them.
         """
+        for hook in list(self._save_pre_hooks.values()):
+            hook(self)
         numbers = {id(p): i for i, p in enumerate(self._parameters())}
         groups = [{**g, "params": [numbers[id(p)] for p in g["params"]]} for g in self.param_groups]
         state = {
@@ -220,7 +226,7 @@ class Optimizer:
             for p, s in self.state.items()
             if s
         }
-        return {"state": state, "param_groups": groups}
+        return self._changed(self._save_post_hooks, {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` gave, here or on another backend.
@@ -228,6 +234,7 @@ class Optimizer:
         Options that the saved groups lack keep their values. Raises ValueError when the groups differ in number or size;
         nothing has changed then.
         """
+        state_dict = self._changed(self._load_pre_hooks, dict(state_dict))
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError(
@@ -249,6 +256,14 @@ class Optimizer:
             for mine, theirs in zip(self.param_groups, saved, strict=True)
         ]
         self.state = state
+        for hook in list(self._load_post_hooks.values()):
+            hook(self)
+
+    def _changed(self, hooks: dict[int, Callable[..., Any]], state_dict: dict[str, Any]) -> dict[str, Any]:
+        for hook in list(hooks.values()):
+            made = hook(self, state_dict)
+            state_dict = state_dict if made is None else made
+        return state_dict
 
     def loaded(self, key: str, value: Any, p: Tensor) -> Any:
         """One saved value of a parameter's state as it is kept here; counts and rates, 0-d tensors in PyTorch, are numbers."""
@@ -268,6 +283,22 @@ class Optimizer:
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(optimizer, args, kwargs)` after each step; the handle's `remove()` ends it."""
         return add_hook(self._step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` before `state_dict` reads the state; `prepend` puts it before the others."""
+        return add_hook(self._save_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` when it is made; what it returns, unless None, is given in its place."""
+        return add_hook(self._save_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)`, with a shallow copy, before it is read; what it returns, unless None, is read."""
+        return add_hook(self._load_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` when a state is loaded."""
+        return add_hook(self._load_post_hooks, hook, prepend)
 
 
 def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, options: dict[str, Any]) -> bool:
