@@ -245,10 +245,10 @@ def test_fifty_steps_on_numpy_go_on_elsewhere(tmp_path, backend):
             save_checkpoint(tmp_path / "x.pt", **parts)
             return {name: value.numpy() for name, value in parts["model"].state_dict().items()}
 
-    whole = run("numpy", 0, 54)
+    whole, alone = run("numpy", 0, 54), run(backend.name, 0, 54)
     run("numpy", 0, 50)
     found = run(backend.name, 50, 54)
-    assert max(np.abs(found[name] - whole[name]).max() for name in whole) < 1e-10
+    assert max(np.abs(found[name] - x[name]).max() for x in (whole, alone) for name in whole) < 1e-10
 
 
 def test_a_checkpoint_that_lacks_a_part_changes_nothing(tmp_path):
@@ -300,3 +300,24 @@ def test_a_save_that_is_killed_leaves_a_whole_file(tmp_path):
             process.kill()
         found = pg.load(path)
         assert len({x[0].item() for x in found}) == 1 and all((x == x[0]).all().item() for x in found)
+
+
+HALF = """
+import resource, signal, sys, polygrad as pg
+pg.save([pg.full((250_000,), 1.0) for _ in range(8)], sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
+pg.save([pg.full((250_000,), 2.0) for _ in range(8)], sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="a limit on the size of files is POSIX")
+def test_a_save_that_is_killed_half_way_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "x.pt"
+    done = subprocess.run([sys.executable, "-c", HALF, path], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGXFSZ, done.stderr
+    assert all((x == 1).all().item() for x in pg.load(path))
+    left = [p for p in tmp_path.iterdir() if p != path]
+    assert [p.stat().st_size for p in left] == [4_000_000]  # half of the second file, beside the first
+    pg.save([3], path)
+    assert pg.load(path) == [3]
