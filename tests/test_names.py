@@ -60,7 +60,7 @@ ABSENT = {
         "polygrad.jit(module) does it": "compile",
         "a subclass defines it": "forward",
         OLD: "register_backward_hook",
-        HARDWARE: "cuda ipu mtia share_memory xpu",
+        HARDWARE: "ipu mtia share_memory xpu",
     },
     "optim": {
         "gradients are dense": "SparseAdam",
