@@ -38,7 +38,46 @@ def _activation(name: Activation) -> Callable[[Tensor], Tensor]:
     return F.relu if name == "relu" else F.gelu
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """What a layer of an encoder or of a decoder is made of: attentions, two linear layers, and a norm and dropout for each."""
+
+    _attends_memory = False
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        made = {"device": device, "dtype": dtype}
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **made)
+        if self._attends_memory:
+            self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **made)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **made)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **made)
+        self.norm_first = norm_first
+        parts = range(1, 4 if self._attends_memory else 3)
+        for i in parts:
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, **made))
+        for i in parts:
+            setattr(self, f"dropout{i}", Dropout(dropout))
+        self.activation = _activation(activation)
+
+    def _fed(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
     """Attention of a sequence to itself, then two linear layers, each with a residual connection (Vaswani et al., 2017).
 
     `forward` takes (S, N, d_model), a mask (S, S) or (N * nhead, S, S), one of keys (N, S), and `is_causal`, which says that the
@@ -56,32 +95,6 @@ class TransformerEncoderLayer(Module):
         device, dtype: of the parameters.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        super().__init__()
-        made = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **made)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, **made)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, **made)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.activation = _activation(activation)
-
     def forward(
         self,
         src: Tensor,
@@ -98,48 +111,19 @@ class TransformerEncoderLayer(Module):
         x = src
         if self.norm_first:
             x = x + attended(self.norm1(x))
-            return x + self._fed(self.norm2(x))
+            return x + self.dropout2(self._fed(self.norm2(x)))
         x = self.norm1(x + attended(x))
-        return self.norm2(x + self._fed(x))
-
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.norm2(x + self.dropout2(self._fed(x)))
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Attention of a sequence to itself and to a memory, then two linear layers, each with a residual connection.
 
     `forward` takes the target (T, N, d_model), the memory (S, N, d_model), masks (T, T) and (T, S), masks of keys (N, T) and
     (N, S), and `tgt_is_causal` and `memory_is_causal`, which say that a mask is causal. Arguments as of `TransformerEncoderLayer`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        super().__init__()
-        made = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **made)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **made)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, **made)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, **made)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
-        self.dropout1, self.dropout2, self.dropout3 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
-        self.activation = _activation(activation)
+    _attends_memory = True
 
     def forward(
         self,
@@ -174,13 +158,10 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + own(self.norm1(x))
             x = x + other(self.norm2(x))
-            return x + self._fed(self.norm3(x))
+            return x + self.dropout3(self._fed(self.norm3(x)))
         x = self.norm1(x + own(x))
         x = self.norm2(x + other(x))
-        return self.norm3(x + self._fed(x))
-
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.norm3(x + self.dropout3(self._fed(x)))
 
 
 class TransformerEncoder(Module):
