@@ -74,6 +74,19 @@ def _expanded(key: tuple[Any, ...], ndim: int) -> list[Any]:
     return [*key[:i], *full, *key[i + 1 :]]
 
 
+def _forward(full: list[Any], shape: tuple[int, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """A key of ints and slices with every slice of a negative step the other way round, and the axes of the result to flip then."""
+    forward, turned, axis = [], [], 0
+    for i, k in enumerate(full):
+        if isinstance(k, slice) and k.step is not None and k.step < 0:
+            places = range(*k.indices(shape[i]))
+            k = slice(places[-1], places[0] + 1, -k.step) if len(places) else slice(0, 0)
+            turned.append(axis)
+        forward.append(k)
+        axis += not isinstance(k, int)
+    return tuple(forward), tuple(turned)
+
+
 @linear(
     x=lambda xp, g, x_shape, key: _placed(xp, g, x_shape, key),
     dtypes="any",
@@ -99,19 +112,8 @@ def getitem(xp, x, /, *, key):
     if any(k is None for k in full):
         y = xp.getitem(x, key=tuple(k for k in full if k is not None))
         return xp.reshape(y, _with_new_axes(y.shape, full))
-    if not any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in full):
-        return x[tuple(full)]
-    axis = result_axis = 0
-    turned, forward = [], []
-    for k in full:
-        if isinstance(k, slice) and k.step is not None and k.step < 0:
-            places = range(*k.indices(x.shape[axis]))
-            k = slice(places[-1], places[0] + 1, -k.step) if len(places) else slice(0, 0)
-            turned.append(result_axis)
-        forward.append(k)
-        axis += k is not None
-        result_axis += not isinstance(k, int)
-    return xp.flip(x[tuple(forward)], axis=tuple(turned))
+    forward, turned = _forward(full, x.shape)
+    return xp.flip(x[forward], axis=turned) if turned else x[forward]
 
 
 def _placed(xp, t, x_shape, key):
@@ -195,22 +197,10 @@ def _assign(xp, y, value, key):
             shape = xp.getitem(y, key=tuple(bare)).shape
             value = xp.reshape(xp.broadcast_to(value, _with_new_axes(shape, full)), shape)
         full = bare
-    if not any(isinstance(k, slice) and k.step is not None and k.step < 0 for k in full):
-        y[full[0] if len(full) == 1 else tuple(full)] = value
-        return y
-    forward, turned, axis, result_axis = [], [], 0, 0
-    for k in full:
-        if isinstance(k, slice) and k.step is not None and k.step < 0:
-            places = range(*k.indices(y.shape[axis]))
-            k = slice(places[-1], places[0] + 1, -k.step) if len(places) else slice(0, 0)
-            turned.append(result_axis)
-        forward.append(k)
-        axis += k is not None
-        result_axis += not isinstance(k, int)
-    part = y[tuple(forward)]
-    if hasattr(value, "shape"):
-        value = xp.flip(xp.broadcast_to(value, part.shape), axis=tuple(turned))
-    y[tuple(forward)] = value
+    forward, turned = _forward(full, y.shape)
+    if turned and hasattr(value, "shape"):
+        value = xp.flip(xp.broadcast_to(value, y[forward].shape), axis=turned)
+    y[forward[0] if len(forward) == 1 else forward] = value
     return y
 
 
