@@ -22,6 +22,8 @@ ORDER = (
     "convolutions",
     "optimizers",
     "thread_pools",
+    "jit_vs_jax",
+    "examples_jit",
     "importing",
 )
 PLAIN = {
@@ -114,6 +116,29 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+COSTS = {
+    "first_s": ("first call (traces and compiles)", "{:.2f} s"),
+    "flops": ("operations of the program", "{:.4g}"),
+    "rss_mb": ("peak memory", "{:.0f} MB"),
+}
+
+
+def costs(details: dict[str, dict[str, Any]]) -> list[str]:
+    """What `jit_vs_jax.py` measured besides time, each side in a process of its own; in brackets polygrad's over that by hand."""
+    names = [name for name, found in details.items() if "first_s" in found]
+    if not names:
+        return []
+    lines = ["", "| | " + " | ".join(f"{name} by hand | polygrad jit" for name in names) + " |"]
+    lines.append(f"|{' --- |' * (2 * len(names) + 1)}")
+    for key, (label, form) in COSTS.items():
+        cells = []
+        for name in names:
+            found = details[name]
+            cells += [form.format(found[f"{key} by hand"]), f"{form.format(found[key])} ({found[f'{key}_ratio']:.2f})"]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
 def geometric(ratios: list[float]) -> float:
     """The geometric mean, 0 of nothing."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 0.0
@@ -169,7 +194,7 @@ def main() -> None:
     lines = [INTRODUCTION]
     for name, found in files.items():
         lines += [f"## {found['records'][0]['workload']}", "", f"`benchmarks/{name}.py`; {found['about']}.", ""]
-        lines += [*table(found["records"]), ""]
+        lines += [*table(found["records"]), *costs(found.get("details", {})), ""]
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join(lines))
     PICTURE.write_text(picture(bars(files)))

@@ -19,7 +19,7 @@ from polygrad.jit.numbers import Tape
 
 
 def train(compile, steps, name="SGD", parts=1):
-    """Host values of losses, state, gradients and averages after some steps under OneCycleLR, each in some parts."""
+    """Host values of losses, state, clipped gradients and averages after some steps under OneCycleLR, each in some parts."""
     model, optimizer = network(name)
     scheduler = pg.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
     average = [p.detach().clone() for p in model.parameters()]
@@ -30,9 +30,8 @@ def train(compile, steps, name="SGD", parts=1):
         return loss
 
     def update():
-        norm = sum((p.grad * p.grad).sum() for p in model.parameters()).sqrt()
-        for p in model.parameters():
-            p.grad.mul_(pg.minimum(1.0 / (norm + 1e-6), pg.ones_like(norm)))
+        pg.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        pg.nn.utils.clip_grad_value_(model.parameters(), 0.05)
         optimizer.step()
         with pg.no_grad():
             for a, p in zip(average, model.parameters(), strict=True):

@@ -16,8 +16,8 @@ from polygrad.jit.environment import MISSING, SCALARS, Environment, Place
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
 from polygrad.jit.nest import flatten, rebuild
 from polygrad.jit.numbers import Tape, TracedNumber, same
-from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot, Within
-from polygrad.jit.strict import refuse_growth, reset
+from polygrad.jit.slots import Argument, At, Current, Fixed, GradientOf, RawArgument, RawAt, Slot, Within, refuse_hooks
+from polygrad.jit.strict import refuse_changes, refuse_growth, reset
 
 __all__ = ["Again", "Capture", "Made", "PullCapture", "Raw", "Template"]
 
@@ -325,6 +325,7 @@ class Capture(Observer):
             if x._array is not slot.stand_in:
                 history = x._node if type(x._node) in (Node, Pick) else None
                 self.rebound.append((slot, Made(self._output(x._array), False, history)))
+        refuse_hooks(self.slots)
         for slot in self.slots:
             x = slot.tensor
             if slot.leaf is not None:
@@ -385,6 +386,7 @@ class Capture(Observer):
             again |= self._learn_effect(place, now)
         for container, before, path in self.environment.containers:
             self._learn_growth(container, before, path)
+        refuse_changes(self.environment.bulk)
         for held, before, path in self.environment.objects:
             self._learn_growth(held, before, path)
         if again:

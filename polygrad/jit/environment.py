@@ -3,14 +3,17 @@
 The walk starts at a function and follows what its code can name: closure cells, the globals it reads, and of every object those
 attributes whose name some code that can be reached contains. Containers are followed as a whole. Each place that was met becomes
 a guard: when it holds something else in a later call, the function is captured again. So a Python number that is read by
-attribute is never baked in silently.
+attribute is never baked in silently. The walk ends at libraries: modules, classes and functions that are installed and do not use
+polygrad. Of their objects it follows what the user's code names, of their functions what they were given in a closure (a decorator
+was given the function that it decorates).
 """
 
 from __future__ import annotations
 
+import dis
 import functools
 import io
-import sys
+import re
 import types
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -19,18 +22,28 @@ from typing import Any
 
 from polygrad.core import DType, Tensor, backend_of
 from polygrad.core.backend import loaded_modules
+from polygrad.core.hooks import Gathering
 from polygrad.core.nest import kind_of
 from polygrad.core.tensor import Leaf
-from polygrad.jit.errors import is_polygrad
+from polygrad.jit.errors import is_library, is_polygrad
 from polygrad.jit.numbers import same
 
-__all__ = ["Environment", "Place"]
+__all__ = ["Environment", "Place", "hooks_of"]
 
 SCALARS = (bool, int, float, complex, str, bytes, type(None), DType, type(Ellipsis), range, slice)
 SEEING_ALL = {"getattr", "setattr", "vars", "__dict__", "eval", "exec", "globals", "locals", "attrgetter"}
 NOT_IMPLIED = {"__init__", "__new__", "__repr__", "__str__", "__del__", "__reduce__", "__reduce_ex__", "__getstate__"}
 METHODS = types.FunctionType | staticmethod | classmethod | property | functools.partial
+LOOKING_UP = {"eval", "exec", "globals", "vars"}  # finds globals by what a string says
+WORDS = re.compile(r"[^\W\d]\w*")
+BAGS = {
+    ("types", "SimpleNamespace"),
+    ("argparse", "Namespace"),
+}  # the standard library's objects that hold whatever the user wants
+BULK = 256  # items from which on a container of plain values is compared as a whole
 FIELDS = types.GetSetDescriptorType | types.MemberDescriptorType  # what slots are in their class
+HOOKS = ("hooks", "after", "post", "pre")  # keys of `Leaf.extra`
+STORE_GLOBAL = dis.opmap["STORE_GLOBAL"]
 MISSING = object()
 
 
@@ -63,6 +76,8 @@ class Place:
     def set(self, value: Any) -> None:
         """Put a value there; it bypasses `__setattr__` of the holder's class, as the walk bypassed `__getattr__`."""
         holder = self.holder
+        if value is MISSING:
+            return self._clear()
         if isinstance(holder, types.CellType):
             holder.cell_contents = value
         elif isinstance(holder, dict | list | deque):
@@ -71,6 +86,14 @@ class Place:
             setattr(holder, self.key, value)
         else:
             object.__setattr__(holder, self.key, value)
+
+    def _clear(self) -> None:
+        """Leave nothing there."""
+        holder = self.holder
+        if isinstance(holder, types.CellType):
+            del holder.cell_contents
+        elif isinstance(holder, dict):
+            holder.pop(self.key, None)
 
     @property
     def name(self) -> tuple[int, Any]:
@@ -93,6 +116,7 @@ class Environment:
         tensors: id -> (tensor, path).
         arrays: id -> the place of a raw array.
         containers: (container, copy of it, path) for dicts, lists and sets that were followed as a whole.
+        bulk: (container, list of its values, path) for large ones of plain values, which are compared as a whole.
         objects: the same for the attributes of objects.
         prepared: numbers that their owner names as changing from call to call (see `prepare_jit` in `polygrad.jit.jit`).
         iterators: paths of iterators that the code can name.
@@ -119,6 +143,7 @@ class Environment:
         self.tensors: dict[int, tuple[Tensor, str]] = {}
         self.arrays: dict[int, Place] = {}
         self.containers: list[tuple[Any, Any, str]] = []
+        self.bulk: list[tuple[Any, list[Any], str]] = []
         self.objects: list[tuple[dict[str, Any], dict[str, Any], str]] = []
         self.iterators: list[str] = []
         self._seen: set[int] = set()
@@ -170,7 +195,9 @@ class Environment:
         self.tensors[id(x)] = x, path
         node = x._node
         if type(node) is Leaf and node.extra:
-            self._todo += [(hook, f"a hook of {path}") for hook in node.extra.get("hooks", {}).values()]
+            for kind in HOOKS:
+                for hook in node.extra.get(kind, {}).values():
+                    self._todo.append((hook.shared.fn if isinstance(hook, Gathering) else hook, f"a hook of {path}"))
         if x._extra and isinstance(x._extra.get("grad"), Tensor):
             self._todo.append((x._extra["grad"], f"{path}.grad"))
 
@@ -184,9 +211,11 @@ class Environment:
                 try:
                     self._meet(cell, None, name, cell.cell_contents)
                 except ValueError:  # the cell is still empty
-                    continue
-        if root in sys.stdlib_module_names and module != "__main__":
+                    self.places.append(Place(cell, None, name, MISSING))
+        if is_library(module):
             return
+        if f.__defaults__ and not is_polygrad(module):
+            self.places.append(Place(f, "__defaults__", f"the defaults of {path}", f.__defaults__))
         names = self._code(f.__code__, ours=is_polygrad(module))
         for i, value in enumerate(f.__defaults__ or ()):
             self._meet(f.__defaults__, i, f"{path}'s default", value)
@@ -194,9 +223,14 @@ class Environment:
             self._meet(f.__kwdefaults__, name, f"{path}'s {name}", value)
         if is_polygrad(module):
             return
+        if not names.isdisjoint(LOOKING_UP):
+            names |= self.names
         for name in names:
             if name in f.__globals__:
                 self._meet(f.__globals__, name, name, f.__globals__[name])
+        for name in stored_globals(f.__code__):
+            if name not in f.__globals__:
+                self.places.append(Place(f.__globals__, name, name, MISSING))
 
     def _code(self, code: types.CodeType, ours: bool) -> set[str]:
         """Enter the names that a code object contains; returns those that may be globals."""
@@ -204,6 +238,8 @@ class Environment:
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 names |= self._code(constant, ours)
+            elif isinstance(constant, str) and not names.isdisjoint(LOOKING_UP):
+                known.update(WORDS.findall(constant))
             elif isinstance(constant, str) and constant.isidentifier():
                 known.add(constant)
         known |= names
@@ -211,8 +247,14 @@ class Environment:
         return names
 
     def _mapping(self, mapping: Any, path: str) -> None:
+        if "__builtins__" in mapping:  # the globals of a module, of runpy or of exec
+            if not is_library(mapping.get("__name__", "")):
+                self._attributes(mapping, path, self.names, "{}[{!r}]")
+            return
         if isinstance(mapping, dict):
             self.containers.append((mapping, dict(mapping), path))
+        if self._in_bulk(mapping, mapping.values(), path):
+            return
         for key, value in list(mapping.items()):
             if isinstance(key, Tensor):
                 self._todo.append((key, f"a key of {path}"))
@@ -221,26 +263,32 @@ class Environment:
     def _sequence(self, sequence: Any, path: str) -> None:
         if not isinstance(sequence, tuple):
             self.containers.append((sequence, list(sequence), path))
+        if self._in_bulk(sequence, sequence, path):
+            return
         for i, value in enumerate(sequence):
             self._meet(sequence, i, f"{path}[{i}]", value)
 
-    def _module(self, module: types.ModuleType, path: str) -> None:
-        root = module.__name__.partition(".")[0]
-        if root in self.foreign or is_polygrad(root):
-            return
-        if root in sys.stdlib_module_names and module.__name__ != "__main__":
-            return
-        self._attributes(module.__dict__, path, self.names)
+    def _in_bulk(self, container: Any, values: Any, path: str) -> bool:
+        """True for a large container of plain values, which needs no places of its own."""
+        if len(values) < BULK or not all(issubclass(t, SCALARS) for t in set(map(type, values))):
+            return False
+        if not isinstance(container, tuple):
+            self.bulk.append((container, list(values), path))
+        return True
 
-    def _attributes(self, held: Any, path: str, names: set[str]) -> None:
+    def _module(self, module: types.ModuleType, path: str) -> None:
+        name = module.__dict__.get("__name__", "")
+        if not (name.partition(".")[0] in self.foreign or is_polygrad(name) or is_library(name)):
+            self._attributes(module.__dict__, path, self.names)
+
+    def _attributes(self, held: Any, path: str, names: Iterable[str], form: str = "{}.{}") -> None:
         for name in [n for n in held if n in names]:
             if isinstance(name, str):
-                self._meet(held, name, f"{path}.{name}", held[name])
+                self._meet(held, name, form.format(path, name), held[name])
 
     def _class(self, kind: type, path: str) -> None:
         module = kind.__module__
-        root = module.partition(".")[0]
-        if module.startswith("polygrad.core") or root in self.foreign or root in sys.stdlib_module_names - {"__main__"}:
+        if module.startswith("polygrad.core") or module.partition(".")[0] in self.foreign or is_library(module):
             return
         if is_polygrad(module):
             for value in vars(kind).values():
@@ -270,35 +318,55 @@ class Environment:
             return
         if kind.__module__.startswith("polygrad.core") or kind.__module__.partition(".")[0] in self.foreign:
             return
-        if isinstance(value, Iterator) and not isinstance(value, io.IOBase) and not hasattr(value, "__dict__"):
+        held, names = getattr(value, "__dict__", None), self._names_for(kind)
+        if isinstance(value, Iterator) and not isinstance(value, io.IOBase) and held is None:
             self.iterators.append(path)
             return
         self._todo.append((kind, kind.__name__))
-        if isinstance(wrapped := getattr(value, "__wrapped__", None), types.FunctionType):  # a cache around a function
-            self._todo.append((wrapped, path))
+        if isinstance(held, dict) and isinstance(
+            held.get("__wrapped__"), types.FunctionType
+        ):  # a cache around a function
+            self._todo.append((held["__wrapped__"], path))
         prepare = getattr(kind, "prepare_jit", None)
         if prepare is not None and id(value) not in self._asked:
             self._asked.add(id(value))
             self._alive.append(value)
             self.prepared += prepare(value)
-        held, names = getattr(value, "__dict__", None), self._names_for(kind)
+        everything = self.everything and ((kind.__module__, kind.__name__) in BAGS or not is_library(kind.__module__))
         if isinstance(held, dict):
             self.objects.append((held, dict(held), path))
-            self._attributes(held, path, set(held) if self.everything else names)
+            self._attributes(held, path, held if everything else names)
         for owner in kind.__mro__:
             slots = vars(owner).get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
                 found = (
                     getattr(value, name, MISSING) if isinstance(name, str) and not name.startswith("__") else MISSING
                 )
-                if found is not MISSING and (self.everything or name in names):
+                if found is not MISSING and (everything or name in names):
                     self._meet(value, name, f"{path}.{name}", found)
 
     # ------------------------------------------------------------------------------------------------ guards
 
-    def guards(self, free: set[tuple[int, Any]]) -> Guards:
-        """What must hold for a capture to be used again; places in `free` may hold anything."""
-        return Guards(self, free)
+    def guards(self, free: set[tuple[int, Any]], added: set[tuple[int, Any]]) -> Guards:
+        """What must hold for a capture to be used again; places in `free` may hold anything, those in `added` come and go."""
+        return Guards(self, free, added)
+
+
+def hooks_of(leaf: Leaf) -> list[Any] | None:
+    """The hooks that wait for the gradient of a leaf, None for none."""
+    extra = leaf.extra
+    return (extra and [hook for kind in HOOKS for hook in extra.get(kind, {}).values()]) or None
+
+
+def stored_globals(code: types.CodeType) -> set[str]:
+    """The globals that a code object, or one inside of it, gives a value."""
+    found = set()
+    if STORE_GLOBAL in code.co_code[::2]:
+        found = {str(i.argval) for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= stored_globals(constant)
+    return found
 
 
 class Guards:
@@ -307,7 +375,8 @@ class Guards:
     Items of tuples are left out, since whoever holds the tuple is looked at.
     """
 
-    def __init__(self, environment: Environment, free: set[tuple[int, Any]]):
+    def __init__(self, environment: Environment, free: set[tuple[int, Any]], added: set[tuple[int, Any]]):
+        self.added = added
         held: dict[int, dict[Any, Place]] = {}
         for place in environment.places:
             if place.name not in free and not isinstance(place.holder, tuple):
@@ -325,17 +394,21 @@ class Guards:
         self.single = [(g[0].holder, g[0].key) for g in single]
         self.attributes = [(place.holder, place.key) for g in attributes for place in g]
         self.several = [(itemgetter(*[place.key for place in g]), g[0].holder) for g in several]
-        self.containers = [container for container, _, _ in environment.containers]
-        self.sizes = [len(before) for _, before, _ in environment.containers]
-        self.paths = [path for _, _, path in environment.containers]
+        sized = [*environment.containers, *environment.objects]
+        self.containers = [container for container, _, _ in sized]
+        self.sizes = [len(before) for _, before, _ in sized]
         self.sets = [(held, before, path) for held, before, path in environment.containers if isinstance(held, set)]
+        self.bulk = environment.bulk
+        self.sized, self.objects = sized, len(environment.containers)
+        self.names = environment.names | environment.our_names
 
     def broken(self) -> Place | str | None:
         """The first place that holds something else than it did (or the path of a container that grew), or None."""
         try:
             now = [cell.cell_contents for cell in self.cells]
             now += [holder[key] for holder, key in self.single]
-            now += [getattr(holder, key) for holder, key in self.attributes]
+            if self.attributes:
+                now += [getattr(holder, key) for holder, key in self.attributes]
             for read, holder in self.several:
                 now += read(holder)
             unchanged = all(map(is_, now, self.expected))
@@ -347,9 +420,31 @@ class Guards:
                 if found is not value and not (isinstance(value, SCALARS) and same(found, value)):
                     return place
         sizes = list(map(len, self.containers))
-        if sizes != self.sizes:
-            return next(path for path, a, b in zip(self.paths, sizes, self.sizes, strict=True) if a != b)
+        if sizes != self.sizes and (path := self._resized(sizes)):
+            return path
         for container, before, path in self.sets:
             if container != before:
                 return path
+        for container, before, path in self.bulk:
+            if not unchanged_in_bulk(container, before):
+                return path
         return None
+
+    def _resized(self, sizes: list[int]) -> str | None:
+        """The container that grew or shrank, or the attribute that the code looks for and that was added to an object."""
+        for i, (held, before, path) in enumerate(self.sized):
+            if i < self.objects and sizes[i] != self.sizes[i]:
+                return path
+            for name in held if i >= self.objects else ():
+                if name not in before and name in self.names and (id(held), name) not in self.added:
+                    return f"{path}.{name}"
+        self.sizes = sizes  # other attributes need not be looked at again
+        return None
+
+
+def unchanged_in_bulk(container: Any, before: list[Any]) -> bool:
+    """True for a container that holds the plain values it held before."""
+    now = list(container.values()) if isinstance(container, dict | types.MappingProxyType) else container
+    if len(now) != len(before):
+        return False
+    return all(map(is_, now, before)) or all(map(same, now, before))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
+import re
 import sys
+import types
 from typing import Any
 
-__all__ = ["TraceError", "WAY_OUT", "is_polygrad", "user_line"]
+__all__ = ["TraceError", "WAY_OUT", "is_library", "is_polygrad", "user_line"]
 
 WAY_OUT = (
     "Inside polygrad.jit a tensor has no value until the compiled program runs. Choose between values with polygrad.where, between "
     "computations with polygrad.cond, repeat with polygrad.while_loop; or return the tensor and look at it outside."
 )
+
+INSTALLED = {"site-packages", "dist-packages"}  # folders
 
 
 class TraceError(RuntimeError):
@@ -21,6 +26,29 @@ class TraceError(RuntimeError):
 def is_polygrad(module: str) -> bool:
     """True for modules of polygrad and its adapters."""
     return module.partition(".")[0] == "polygrad" or module.startswith("polygrad_")
+
+
+@functools.cache
+def is_library(module: str) -> bool:
+    """True for modules of the standard library, and for what is installed and does not use polygrad."""
+    if module == "__main__" or is_polygrad(module):
+        return False
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    found = sys.modules.get(module)
+    file = None if found is None else found.__dict__.get("__file__")
+    if not isinstance(file, str) or INSTALLED.isdisjoint(re.split(r"[/\\]", file)):
+        return False
+    return not any(is_polygrad(_home(value)) for value in list(found.__dict__.values()))
+
+
+def _home(value: Any) -> str:
+    """The module that a value is or comes from, where that can be told without running code of the value."""
+    if isinstance(value, types.ModuleType):
+        name = value.__dict__.get("__name__")
+    else:
+        name = getattr(value, "__module__", None) if type(value) in (type, types.FunctionType) else None
+    return name if isinstance(name, str) else ""
 
 
 def user_line() -> str:

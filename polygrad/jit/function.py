@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 import types
 import warnings
@@ -26,7 +27,7 @@ from polygrad.jit.strict import refuse_iterators, strictly
 __all__ = ["Jitted", "Stats", "jit"]
 
 EAGER: list[Plan] = []  # stands for the plans of calls that run the function as it is
-MANY = 8
+MANY, MOST = 8, 64  # programs for arguments of one form: how many are worth a warning, and how many are kept
 TRIES = 6
 
 
@@ -44,6 +45,28 @@ class Stats(NamedTuple):
     compilations: int = 0
     cache_hits: int = 0
     eager_calls: int = 0
+
+
+class Last:
+    """A call with nothing but tensors, as far as the next one must be like it: shapes and types are checked by the program."""
+
+    __slots__ = ("plans", "count", "backend", "grad", "defaults")
+
+    def __init__(self, args: tuple[Any, ...], mode: Any, plan: Plan):
+        self.plans, self.count, self.backend = [plan], len(args), plan.backend
+        self.grad = (True, False) if mode is None else (mode.grad, mode.inference)
+        self.defaults = get_default_dtype(), get_backend()
+
+    def serves(self, args: tuple[Any, ...], mode: Any) -> bool:
+        """True for a call of the same kind."""
+        if len(args) != self.count or (get_default_dtype(), get_backend()) != self.defaults:
+            return False
+        if self.grad != ((True, False) if mode is None else (mode.grad, mode.inference)):
+            return False
+        for x in args:
+            if type(x) is not Tensor or x._node is not None or x._backend is not self.backend:
+                return False
+        return len(args) < 2 or len(set(map(id, args))) == len(args)
 
 
 class Jitted:
@@ -74,6 +97,15 @@ class Jitted:
         self._making = threading.RLock()
         self._instance: Callable[[], Any] | None = None
         self._methods: dict[int, tuple[Any, Jitted]] = {}
+        self._last: Last | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By name where it stands in a module under its name, else the function and the options; programs are made anew."""
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        name = getattr(self, "__qualname__", "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Jitted, (self._function(), *self._options))
 
     def __repr__(self) -> str:
         return f"<polygrad.jit of {self.__wrapped__!r}>"
@@ -107,6 +139,12 @@ class Jitted:
         if mode is not None and not mode.simple:  # inside of another capture, or somebody watches every op
             self._counts[3] += 1
             return self._function()(*args, **kwargs)
+        last = self._last
+        if last is not None and not kwargs and last.serves(args, mode):
+            found = self._called(last.plans, list(args), [])
+            if found is not None:
+                self._counts[2] += 1
+                return found[0]
         key, leaves = self._key(args, kwargs, mode)
         plans = self._plans.setdefault(key, [])
         stale: list[Plan] = []
@@ -115,6 +153,7 @@ class Jitted:
             found = self._called(plans, leaves, stale)
             if found is not None:
                 self._counts[2] += attempt == 0
+                self._remember(args, kwargs, mode, plans)
                 return found[0]
             attempt += 1
             if attempt > TRIES:
@@ -148,6 +187,11 @@ class Jitted:
             stale.append(plan)
             return None
 
+    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any, plans: list[Plan]) -> None:
+        """Let the next call of this kind go to its plan without a look at the arguments' forms."""
+        last = None if kwargs or self._static_numbers else Last(args, mode, plans[0])
+        self._last = last if last and last.serves(args, mode) and plans[0].takes_all(len(args)) else None
+
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any) -> tuple[Any, list[Any]]:
         """What a capture depends on besides the environment, and the call's tensors, arrays and numbers."""
         leaves: list[Any] = []
@@ -179,7 +223,7 @@ class Jitted:
                     plans.insert(0, plans.pop(i))
                 return plan, found[0], found[1]
             self._reason = found.path if isinstance(found, Place) else str(found)
-            if isinstance(found, Place) and found.writable and _of_numbers(found.value):
+            if isinstance(found, Place) and found.writable and _may_vary(found):
                 self._varying.add(found.name)
                 self._holders.append(found.holder)
         return None
@@ -200,6 +244,7 @@ class Jitted:
         plan.compile()
         self._counts[1] += 1
         plans.insert(0, plan)
+        del plans[MOST:]
         if len(plans) % MANY == 0:
             warnings.warn(
                 f"{self!r} was captured {len(plans)} times for arguments of one form, the last time because of {self._reason}. "
@@ -269,8 +314,12 @@ class Jitted:
         return self._inspected(args, kwargs).cost()
 
 
-def _of_numbers(value: Any) -> bool:
-    """True for a number and a tuple of numbers, which may be others in each call of one program."""
+def _may_vary(place: Place) -> bool:
+    """True where a number, a tuple of numbers or a tensor was replaced: it may be another in each call of one program."""
+    value = place.value
+    if isinstance(value, Tensor):
+        now = place.get()
+        return isinstance(now, Tensor) and now._backend is value._backend
     return type(value) in (int, float) or (type(value) is tuple and all(type(v) in (int, float) for v in value))
 
 
@@ -330,8 +379,13 @@ def jit(
     Where the backend has no compiler the function runs as it is. With the environment variable POLYGRAD_JIT_STRICT=1 it then
     raises the errors that a compiler would.
 
-    Python code runs when a program is made, not in each call: what it prints, draws from Python's `random` or reads from a clock
-    stays as it was. Results do not carry the graph that was recorded inside: `backward` belongs inside the function.
+    Python code runs when a program is made, not in each call: what it prints, draws from Python's `random` or reads from a clock, a
+    file or the environment stays as it was. Results do not carry the graph that was recorded inside: `backward` belongs inside the
+    function. Hooks that were registered outside run as in eager code; whoever registers one later makes another program. What is
+    seen of a change between calls, and what is refused, is told in docs/jit.md.
+
+    A gradient that is there after a call costs memory and time: where nobody looks at it, let `zero_grad()` be the function's last
+    line instead of its first. Copies and pickles of a compiled function make programs of their own.
 
     Args:
         function: takes and returns nests of tensors (lists, tuples, dicts, dataclasses); numbers and arrays among the arguments

@@ -85,7 +85,7 @@ class Tape:
 
     def replay(self, given: list[Any]) -> list[Any] | None:
         """The values of all nodes for a call's numbers, or None where a guard fails."""
-        if [type(x) for x in given] != self.types:
+        if list(map(type, given)) != self.types:
             return None
         values = list(given)
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from math import prod
-from operator import is_
+from operator import attrgetter, is_
 from sys import getrefcount
 from typing import Any
 
@@ -13,7 +14,7 @@ from polygrad.core.backend import Program
 from polygrad.core.nest import CONTAINERS
 from polygrad.core.tensor import Leaf, Pick
 from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
-from polygrad.jit.environment import MISSING, Place
+from polygrad.jit.environment import MISSING, Place, hooks_of
 from polygrad.jit.errors import TraceError
 from polygrad.jit.history import Whole, attach, spent
 from polygrad.jit.numbers import TracedNumber
@@ -28,7 +29,7 @@ class Stale(Exception):
 
 def _count(arrays: list[Any]) -> int:
     """How many references the next function sees to an array that is in a box and in this list."""
-    return max(getrefcount(array) for array in arrays)
+    return max(map(getrefcount, arrays))
 
 
 class _Box:
@@ -65,6 +66,8 @@ def _owned() -> tuple[int, int]:
 
 
 ALONE, OWNED = _alone(), _owned()
+array_of, node_of, extra_of, grad_of = (attrgetter(name) for name in ("_array", "_node", "extra", "grad"))
+NOTHING = repeat(None)
 LARGE = 1 << 16  # bytes; the C library maps blocks of twice that one by one, and gives them back
 
 
@@ -96,7 +99,7 @@ class Plan:
         self._index(capture, donate)
         free = capture.varying - self._shared(capture)
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
-        self.guards = capture.environment.guards(free)
+        self.guards = capture.environment.guards(free, {place.name for place, _ in capture.effects})
         self.simple = type(self.result) is Made and not self.effects and all(_is_plain(t) for _, t in self.gradients)
         self.marked = [made for _, made in capture.rebound] + list(capture.made.values())
         self.edges = [i for i, slot in enumerate(self.slots) if slot.tensor._node is not None] if self.live else []
@@ -140,13 +143,27 @@ class Plan:
         fixed = [(s.tensor, s.leaf) for s in self.slots if type(s.ref) is Fixed and s.outer is None]
         self.fixed = [x for x, _ in fixed]
         self.nodes = [x._node for x in self.fixed]
+        self.arguments = [(i, ref.index) for i, ref in self.variable if type(ref) is Argument]
+        self.searched = [(i, ref) for i, ref in self.variable if type(ref) is not Argument]
         self.needs = [(i, _needs(self.slots[i].tensor)) for i, ref in self.variable if type(ref) is not Argument]
         self.outer = [s.tensor for s in self.slots if type(s.ref) is Fixed and s.outer is not None]
         self.positions = {id(slot): i for i, slot in enumerate(self.slots)}
         self.rebound = [(where[id(slot)], made) for slot, made in capture.rebound]
         self.gradients = [(where[id(slot)], template) for slot, template in capture.gradients]
         looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
-        self.presence = [(i, self.slots[i].leaf.grad is not None) for i in sorted(looked)]  # type: ignore[union-attr]
+        presence = [(i, self.slots[i].leaf) for i in sorted(looked)]
+        fixed_here = {i for i, slot in enumerate(self.slots) if type(slot.ref) is Fixed}
+        self.absent = [leaf for i, leaf in presence if i in fixed_here and leaf.grad is None]  # type: ignore[union-attr]
+        self.presence = [
+            (i, leaf.grad is not None)  # type: ignore[union-attr]
+            for i, leaf in presence
+            if i not in fixed_here or leaf.grad is not None  # type: ignore[union-attr]
+        ]
+        ends = [(i, slot.leaf) for i, slot in enumerate(self.slots) if slot.leaf is not None]
+        self.ends_here = [leaf for i, leaf in ends if i in fixed_here]
+        self.hooks = [hooks_of(leaf) for leaf in self.ends_here]
+        self.hooked = any(self.hooks)
+        self.hooked_here = [(i, hooks_of(leaf)) for i, leaf in ends if i not in fixed_here]
         # New gradients are written over old ones that nobody looks at, or the heap would grow with every step.
         taken = {made.output for _, made in self.rebound}
         self.spare: dict[int, int] = {}
@@ -204,6 +221,11 @@ class Plan:
 
     # ---------------------------------------------------------------------------------------------------------- calls
 
+    def takes_all(self, count: int) -> bool:
+        """True if the program takes all of `count` arguments, so that it sees whether their shapes and types are others."""
+        passed = {*self.donated, *self.kept}
+        return sum(i in passed for i, _ in self.arguments) == count
+
     def match(self, leaves: list[Any]) -> tuple[list[Any], list[Any]] | Place | str:
         """The boxes and the numbers of a call, or why this plan does not serve it."""
         broken = self.guards.broken()
@@ -217,13 +239,17 @@ class Plan:
                 return "a number on which a comparison, an index or a conversion depends"
             values = replayed
         tensors: list[Any] = list(self.base)
-        for i, ref in self.variable:
+        for i, index in self.arguments:
+            tensors[i] = leaves[index]
+        for i, ref in self.searched:
             x = ref.get(leaves)
             if x is None:
                 return f"{self.slots[i].path}, which is gone"
             tensors[i] = x
-        if not all(map(is_, [x._node for x in self.fixed], self.nodes)):
+        if not all(map(is_, map(node_of, self.fixed), self.nodes)):
             return "requires_grad of a tensor"
+        if not self._same_hooks(tensors):
+            return "the hooks of a tensor"
         for i, needs in self.needs:
             if _needs(tensors[i]) != needs:
                 return f"requires_grad of {self.slots[i].path}"
@@ -232,6 +258,8 @@ class Plan:
         for x in self.outer:
             if x._node is None or type(x._node) is Leaf:
                 return "the history of a tensor"
+        if self.absent and not all(map(is_, map(grad_of, self.absent), NOTHING)):
+            return "whether a tensor has a gradient"
         for i, present in self.presence:
             leaf = leaf_of(tensors[i])
             if leaf is None or (leaf.grad is not None) is not present:
@@ -239,6 +267,17 @@ class Plan:
         if self.variable and not self._same_aliases(tensors):
             return "which arguments are the same tensor"
         return tensors, values
+
+    def _same_hooks(self, tensors: list[Any]) -> bool:
+        """True if gradients meet the hooks that they met in the capture."""
+        if any(map(extra_of, self.ends_here)) or self.hooked:
+            if list(map(hooks_of, self.ends_here)) != self.hooks:
+                return False
+        for i, hooks in self.hooked_here:
+            leaf = leaf_of(tensors[i])
+            if leaf is not None and hooks_of(leaf) != hooks:
+                return False
+        return True
 
     def _same_aliases(self, tensors: list[Any]) -> bool:
         if self.apart:
@@ -248,7 +287,7 @@ class Plan:
 
     def gather(self, tensors: list[Any]) -> tuple[list[Any], list[Any]]:
         """The arrays in the boxes: those that may be overwritten, and the others."""
-        lent = [tensors[i]._array for i in self.donated]
+        lent = [tensors[i]._array for i in self.donated]  # a list of its own: references are counted
         if lent and _count(lent) > ALONE:
             lent = self._unshared(lent)
         return lent, [tensors[i]._array for i in self.kept]
@@ -260,24 +299,28 @@ class Plan:
             Stale: the arrays are not what the program was compiled for. Nothing has changed then.
         """
         leaves_of = [known or leaf_of(tensors[i]) for i, known in self.leaves]
-        spare = [self._spared(leaves_of[k], self.gradients[k][1]) for k in self.spare.values()]
+        if self.spare:
+            lent += [self._spared(leaves_of[k], self.gradients[k][1]) for k in self.spare.values()]
         try:
-            outputs = self.run_program([values[i] for i in self.tape.used], lent + spare, held)
+            outputs = self.run_program([values[i] for i in self.tape.used], lent, held)
         except (TypeError, ValueError) as error:
             if self._changed(tensors):
                 raise Stale from error
             raise
-        call = Call(self, leaves, tensors, values, held) if self.live else None
-        nodes = self._histories(call, outputs) if self.marked else None
+        nodes: dict[int, Any] = self.ends
+        if self.live:
+            nodes = self._histories(Call(self, leaves, tensors, values, held), outputs)
+        elif len(nodes) < len(self.marked):
+            nodes = self.ends = self._histories(None, outputs)
         for i, made in self.rebound:
             tensors[i]._array = outputs[made.output]
             if made.node is not None:
-                tensors[i]._node = nodes[id(made)]  # type: ignore[index]
+                tensors[i]._node = nodes[id(made)]
         if self.simple:
             for leaf, (_, grad) in zip(leaves_of, self.gradients, strict=True):
                 leaf.grad = None if grad is None else new_tensor(outputs[grad.output], self.backend)  # type: ignore[union-attr]
-            return new_tensor(outputs[self.result.output], self.backend, nodes.get(id(self.result)) if nodes else None)
-        build = Build(self, tensors, values, outputs, nodes or {})
+            return new_tensor(outputs[self.result.output], self.backend, nodes.get(id(self.result)))
+        build = Build(self, tensors, values, outputs, nodes)
         for leaf, (_, template) in zip(leaves_of, self.gradients, strict=True):
             leaf.grad = build(template)  # type: ignore[union-attr]
         for place, template in self.effects:
@@ -299,10 +342,7 @@ class Plan:
         for made in self.marked:
             if made.node is SPENT:
                 array = outputs[made.output]
-                node = self.ends.get(id(made))
-                if node is None:
-                    self.ends[id(made)] = node = spent(array, self.backend)
-                nodes[id(made)] = Pick(node, 0, array)
+                nodes[id(made)] = self.ends.get(id(made)) or Pick(spent(array, self.backend), 0, array)
         return nodes
 
     def _spared(self, leaf: Any, made: Made) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from polygrad.core import Backend, Tensor, new_tensor
 from polygrad.core.tensor import Leaf
-from polygrad.jit.environment import Place
+from polygrad.jit.environment import Place, hooks_of
+from polygrad.jit.errors import TraceError
 from polygrad.jit.nest import flatten
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Slot",
     "Within",
     "leaf_of",
+    "refuse_hooks",
 ]
 
 
@@ -159,9 +161,22 @@ class Slot:
         leaf: where its gradient is gathered, if it has such a place.
         outer: the node of a history that was recorded outside, or None.
         edge: the leaf at which the graph of the captured function begins, or None.
+        hooks: those that wait for its gradient when the function begins.
     """
 
-    __slots__ = ("ref", "tensor", "path", "array", "stand_in", "leaf", "outer", "edge", "_saved", "_leaf_saved")
+    __slots__ = (
+        "ref",
+        "tensor",
+        "path",
+        "array",
+        "stand_in",
+        "leaf",
+        "outer",
+        "edge",
+        "hooks",
+        "_saved",
+        "_leaf_saved",
+    )
 
     def __init__(self, ref: Any, tensor: Tensor, path: str):
         self.ref, self.path = ref, path
@@ -171,6 +186,7 @@ class Slot:
         self.leaf = leaf_of(tensor)
         self.outer = None if tensor._node is None or type(tensor._node) is Leaf else tensor._node
         self.edge: Any = None
+        self.hooks: list[Any] | None = None
         self._saved: Any = None
         self._leaf_saved: Any = None
 
@@ -179,7 +195,9 @@ class Slot:
         x, leaf = self.tensor, self.leaf
         self._saved = x._array, x._backend, x._node, None if x._extra is None else dict(x._extra)
         if leaf is not None:
-            self._leaf_saved = leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra and dict(leaf.extra)
+            extra = leaf.extra and {k: dict(v) if isinstance(v, dict) else v for k, v in leaf.extra.items()}
+            self._leaf_saved = leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra, extra
+            self.hooks = hooks_of(leaf)
 
     def bind(self, stand_in: Any) -> None:
         """Put the stand-in into the box; a history from outside ends at the box."""
@@ -197,5 +215,29 @@ class Slot:
             x._array, x._backend, x._node, x._extra = self._saved
             self._saved = None
         if leaf is not None and self._leaf_saved is not None:
-            leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra = self._leaf_saved
+            leaf.shape, leaf.dtype, leaf.backend, leaf.grad, leaf.extra, before = self._leaf_saved
+            if leaf.extra is not None:
+                _undo(leaf.extra, before)
             self._leaf_saved = None
+
+
+def _undo(extra: dict[str, Any], before: dict[str, Any]) -> None:
+    """Give the rare things of a leaf their old values, in the same dictionaries: the handles of hooks refer to them."""
+    for key in extra.keys() - before.keys():
+        del extra[key]
+    for key, value in before.items():
+        if isinstance(value, dict):
+            extra[key].clear()
+            extra[key].update(value)
+        else:
+            extra[key] = value
+
+
+def refuse_hooks(slots: list[Slot]) -> None:
+    """Raise TraceError for a leaf that has other hooks than when its slot was saved."""
+    for slot in slots:
+        if slot.leaf is not None and hooks_of(slot.leaf) != slot.hooks:
+            raise TraceError(
+                f"the function leaves a hook on {slot.path}, or takes one off, which would happen once when it is compiled. "
+                "Register hooks outside, or remove them before the function ends"
+            )

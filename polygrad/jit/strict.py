@@ -7,9 +7,9 @@ from typing import Any
 
 from polygrad.core import Tensor, as_dtype
 from polygrad.core.tensor import Observer, using_mode
-from polygrad.jit.environment import Environment
+from polygrad.jit.environment import Environment, unchanged_in_bulk
 from polygrad.jit.errors import WAY_OUT, TraceError, user_line
-from polygrad.jit.slots import Fixed, Slot
+from polygrad.jit.slots import Fixed, Slot, refuse_hooks
 
 __all__ = ["refuse_iterators", "reset", "strictly"]
 
@@ -60,6 +60,8 @@ def strictly(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
             result = function(*args, **kwargs)
         for container, before, path in environment.containers:
             refuse_growth(container, before, path)
+        refuse_changes(environment.bulk)
+        refuse_hooks(slots)
         return result
     except BaseException:
         reset(environment)
@@ -77,6 +79,15 @@ def refuse_growth(container: Any, before: Any, path: str) -> None:
             f"the function changes the {type(container).__name__} {path}, which would happen once when it is compiled and not in "
             "each call. Return the value, and append it outside"
         )
+
+
+def refuse_changes(bulk: list[tuple[Any, list[Any], str]]) -> None:
+    """Raise TraceError for a large container of plain values, which is compared as a whole, that has changed."""
+    for container, before, path in bulk:
+        if not unchanged_in_bulk(container, before):
+            raise TraceError(
+                f"the function changes items of {path}, of which there are {len(before)}. Keep them in a tensor, or change them outside"
+            )
 
 
 def reset(environment: Environment) -> None:
