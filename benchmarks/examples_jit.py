@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 STEPS = {"digits": 60, "fashion": 45, "gpt": 30}
 SETTLED = 5  # steps after which nothing is compiled any more
 FORMS = {"without --jit": [], "with --jit": ["--jit"]}
+
+
+class Trained(Exception):
+    """Ends an example when its training is over."""
 
 
 def train(example: str, options: list[str]) -> dict[str, Any]:
@@ -46,6 +51,8 @@ def train(example: str, options: list[str]) -> dict[str, Any]:
 
         def update(self, n: float | None = 1) -> bool | None:
             marks.append((time.perf_counter(), time.process_time(), waited()))
+            if len(marks) > STEPS[example]:
+                raise Trained
             return super().update(n)
 
     module = __import__(example)
@@ -56,9 +63,10 @@ def train(example: str, options: list[str]) -> dict[str, Any]:
         sys.argv = [example, *options, "--output", f"{folder}/picture.png"]
         if example != "digits":
             sys.argv += ["--checkpoint", f"{folder}/checkpoint.pt", "--every", "1000000"]
-        module.main()
+        with suppress(Trained):
+            module.main()
     steps = [tuple(b - a for a, b in zip(*pair, strict=True)) for pair in zip(marks, marks[1:], strict=False)]
-    return {"steps": steps[: STEPS[example]], "rss": peak_rss_mb()}
+    return {"steps": steps, "rss": peak_rss_mb()}
 
 
 def figures(steps: list[list[float]]) -> dict[str, float]:
@@ -75,7 +83,9 @@ def figures(steps: list[list[float]]) -> dict[str, float]:
 def main() -> None:
     """Run the examples in turn, and write the records."""
     parser = argparse.ArgumentParser(description="The training examples on JAX with and without --jit")
-    parser.add_argument("--fashion", help="folder of the data of examples/fashion.py; without it the example is left out")
+    parser.add_argument(
+        "--fashion", help="folder of the data of examples/fashion.py; without it the example is left out"
+    )
     parser.add_argument("--text", nargs="+", help="the text of examples/gpt.py; without it the example is left out")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each form (default 2)")
     parser.add_argument("--json", help="also write the records to this file")
@@ -95,7 +105,16 @@ def main() -> None:
         runs: dict[str, list[dict[str, Any]]] = {form: [] for form in FORMS}
         for _ in range(args.rounds):
             for form, flags in FORMS.items():
-                command = [sys.executable, __file__, "--worker", example, "--steps", str(STEPS[example]), *given, *flags]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--worker",
+                    example,
+                    "--steps",
+                    str(STEPS[example]),
+                    *given,
+                    *flags,
+                ]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 runs[form].append(json.loads(done.stdout.splitlines()[-1]))
         records += recorded(example, runs)
@@ -115,7 +134,11 @@ def recorded(example: str, runs: dict[str, list[dict[str, Any]]]) -> list[dict[s
                 taken = figures([step for run in made for step in run["steps"]])
             else:
                 wall, processor, queued = min(run["steps"][0] for run in made)
-                taken = {"ms": round(1e3 * wall), "processor": round(1e3 * processor), "waited": round(queued / wall, 3)}
+                taken = {
+                    "ms": round(1e3 * wall),
+                    "processor": round(1e3 * processor),
+                    "waited": round(queued / wall, 3),
+                }
             base = base or taken
             ratios = {"ratio": round(taken["ms"] / base["ms"], 3)}
             ratios["processor_ratio"] = round(taken["processor"] / base["processor"], 3)
