@@ -11,8 +11,10 @@ import numpy as np
 
 from polygrad.core import Backend
 from polygrad_numpy import (
+    attention,
     blocks,
     layers,
+    memory,
     onednn,
     onednn_conv,
     onednn_norm,
@@ -91,11 +93,13 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
     return chosen
 
 
-fast = {name: getattr(module, name) for module in (layers, random, windows) for name in module.__all__}
+fast = {name: getattr(module, name) for module in (attention, layers, random, windows) for name in module.__all__}
 for module in (onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
     for name in module.__all__:
         fast[name] = either(getattr(module, name), fast.get(name))
 
+
+memory.keep_freed()
 
 # The operators are 10 times faster than the ufuncs on NumPy's 0-d results and equal to them on arrays.
 backend = Backend(

@@ -13,8 +13,6 @@ from polygrad_numpy import onednn_matmul
 __all__ = [
     "add_channels",
     "affine",
-    "attention",
-    "attention_backward",
     "embedding_sum",
     "gelu_tanh",
     "gelu_tanh_backward",
@@ -23,6 +21,8 @@ __all__ = [
     "matmul",
     "softmax",
     "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
     "sum",
     "where",
 ]
@@ -197,75 +197,47 @@ def softmax_backward(g: Any, y: Any, /, *, axis: int) -> Any:
     return d
 
 
-# ------------------------------------------------------------------------------------------------------------- attention
+# --------------------------------------------------------------------------------------------------------- cross-entropy
 
 
-def _weights(arrays: Any, scale: float, causal: bool) -> np.ndarray:
-    """The scores of `attention`, -inf where nothing may be seen."""
-    query, key = arrays[:2]
-    scores = matmul(query, key.swapaxes(-1, -2))
-    scores *= scale
-    if len(arrays) > 3:
-        scores = scores + arrays[3]
-    if causal:
-        hidden = np.triu(np.ones(scores.shape[-2:], bool), 1)
-        np.copyto(scores, -math.inf, where=hidden)
-    return scores
+def _classes(x: Any, target: Any, axis: int) -> bool:
+    """Whether x is a matrix with a row for each target."""
+    return _last(x, axis) and x.ndim == 2 and type(target) is np.ndarray and target.shape == x.shape[:1]
 
 
-def _attends(arrays: Any) -> bool:
-    return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype and a.ndim > 1 for a in arrays) and (
-        arrays[0].dtype in WORDS and bool(arrays[0].size and arrays[1].size and arrays[2].size)
-    )
-
-
-def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
-    """The op `attention`, in place on one matrix of scores; declines where some row sees nothing."""
-    if not _attends(arrays):
+def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: int) -> Any:
+    """The op `softmax_cross_entropy` of a matrix, in place on one copy of it."""
+    if not _classes(x, target, axis):
         return NotImplemented
-    scores = _weights(arrays, scale, causal)
-    top = scores.max(-1, keepdims=True)
-    if not np.isfinite(top).all():
-        return NotImplemented
-    scores -= top
-    np.exp(scores, out=scores)
-    total = _sums(scores)
-    y = matmul(scores, arrays[2])
-    y /= total
-    np.log(total, out=total)
-    total += top
-    return y, total[..., 0]
+    ignored = target == ignore_index
+    some = ignored.any()
+    top = x.max(1)
+    z = np.subtract(x, top[:, None])
+    losses = z[np.arange(len(x)), np.where(ignored, 0, target) if some else target]
+    np.exp(z, out=z)
+    lse = np.einsum("ij->i", z)
+    np.log(lse, out=lse)
+    np.subtract(lse, losses, out=losses)
+    if some:
+        losses[ignored] = 0
+    lse += top
+    return losses, lse
 
 
-def attention_backward(
-    g: Any,
-    g_lse: Any,
-    y: Any,
-    lse: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    /,
-    *,
-    scale: Any,
-    causal: Any,
+def softmax_cross_entropy_backward(
+    g: Any, g_lse: Any, x: Any, target: Any, lse: Any, /, *, axis: int, ignore_index: int
 ) -> Any:
-    """The function `attention_backward`, in place on two matrices of scores."""
-    arrays = [a for a in (query, key, value, mask) if a is not None]
-    if not _attends([*arrays, g]) or g.shape != y.shape:
+    """The function `softmax_cross_entropy_backward` of a matrix, in place on one copy of it."""
+    if not _classes(x, target, axis) or any(a.dtype != x.dtype for a in (g, g_lse, lse)):
         return NotImplemented
-    weights = _weights(arrays, scale, causal)
-    weights -= lse[..., None]
-    np.exp(weights, out=weights)
-    d = matmul(g, value.swapaxes(-1, -2))
-    d -= _sums(g, y) - g_lse[..., None]
-    d *= weights
-    of_query, of_key = matmul(d, key), matmul(d.swapaxes(-1, -2), query)
-    of_query *= scale
-    of_key *= scale
-    found = (of_query, of_key, matmul(weights.swapaxes(-1, -2), g), d)
-    return found[: len(arrays)]
+    ignored = target == ignore_index
+    some = ignored.any()
+    loss = np.where(ignored, 0, g) if some else g
+    d = np.subtract(x, lse[:, None])
+    np.exp(d, out=d)
+    d *= (loss + g_lse)[:, None]
+    d[np.arange(len(x)), np.where(ignored, 0, target) if some else target] -= loss
+    return d
 
 
 # ----------------------------------------------------------------------------------------------------- affine, embedding

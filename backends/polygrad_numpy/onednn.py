@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from polygrad_numpy import blas
 
 __all__ = ["Failure", "loaded", "state"]
 
@@ -141,7 +141,7 @@ def loaded() -> Library | None:
                 state.found = _search()
                 state.tried = True
                 if state.found is not None:
-                    _one_thread_for_openblas()
+                    blas.set_threads(1)
     return state.found
 
 
@@ -170,17 +170,6 @@ def _candidates() -> list[str]:
     if conda := os.environ.get("CONDA_PREFIX"):
         folders.append(Path(conda, "lib"))
     return [*(str(f / FILE) for f in folders if (f / FILE).exists()), FILE]
-
-
-def _one_thread_for_openblas() -> None:
-    """Set NumPy's own OpenBLAS to one thread, where the system tells which file it is."""
-    folder = Path(np.__file__).parent.parent / "numpy.libs"
-    for path in folder.glob("*openblas*"):
-        blas = ctypes.CDLL(str(path))
-        for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads"):
-            if hasattr(blas, name):
-                getattr(blas, name)(1)
-                return
 
 
 def _forget() -> None:

@@ -30,8 +30,11 @@ def _operand(x: np.ndarray) -> tuple[np.ndarray, Any]:
     return x, (x.shape, strides)
 
 
-def matmul(x1: Any, x2: Any, /) -> Any:
-    """The op `matmul` for two matrices, stacks of as many, or a stack and one matrix; declines small ones."""
+def matmul(x1: Any, x2: Any, /, out: Any = None) -> Any:
+    """The op `matmul` for two matrices, stacks of as many, or a stack and one matrix; declines small ones.
+
+    `out` is an array without gaps for the product of two stacks.
+    """
     if not taken(x1, x2) or x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-2]:
         return NotImplemented
     if x1.size * x2.shape[-1] < FEW:
@@ -48,6 +51,6 @@ def matmul(x1: Any, x2: Any, /) -> Any:
     run = primitive(("matmul", a, b), lambda lib: _make(lib, a, b, dense(shape)))
     if run is None:
         return NotImplemented
-    y = np.empty(shape, np.float32)
+    y = np.empty(shape, np.float32) if out is None else out
     run(x1, x2, y)
     return y

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from polygrad_numpy.blas import address
 from polygrad_numpy.onednn import Failure, Library, loaded
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "dims",
     "images",
     "new_images",
-    "pointer",
     "primitive",
     "taken",
 ]
@@ -37,11 +37,6 @@ Descriptor = tuple[tuple[int, ...], Any]  # a shape, and the strides in elements
 
 class _Argument(ctypes.Structure):
     _fields_ = (("argument", ctypes.c_int), ("memory", ctypes.c_void_p))
-
-
-def pointer(array: np.ndarray) -> int:
-    """The address of an array's first element."""
-    return array.__array_interface__["data"][0]
 
 
 def dense(shape: tuple[int, ...]) -> Descriptor:
@@ -81,7 +76,7 @@ class _Arena:
     def address(self, size: int) -> int:
         if self.memory.size < size + 64:
             self.memory = np.empty(size + 64, np.uint8)
-        start = pointer(self.memory)
+        start = address(self.memory)
         return start + -start % 64
 
 
@@ -160,7 +155,7 @@ class Primitive:
         lib, stream = self.lib, self.lib.stream
         set_handle, execute = lib.set_handle, lib.execute
         for memory, array in zip(self.memories, arrays, strict=True):
-            set_handle(memory, array.__array_interface__["data"][0])
+            set_handle(memory, address(array))
         if self.inner:
             start = _held(lib).arena.address(self.arena)
             for memory, offset in self.inner:
@@ -250,8 +245,8 @@ class _Reorder:
         self.pair = (_Argument * 2)(_Argument(SRC, self.source), _Argument(DST, self.target))
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.lib.set_handle(self.source, pointer(x))
-        self.lib.set_handle(self.target, pointer(y))
+        self.lib.set_handle(self.source, address(x))
+        self.lib.set_handle(self.target, address(y))
         self.lib.execute(self.handle, self.lib.stream, 2, self.pair)
 
 

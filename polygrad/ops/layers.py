@@ -312,10 +312,19 @@ def _weights(xp, x, lse, axis):
     return xp.exp(x - xp.expand_dims(lse, axis=axis))
 
 
-def _entropy_pull(xp, g, x, target, x_shape, y1, axis, ignore_index):
-    loss = xp.expand_dims(xp.where(target == ignore_index, 0, g[0]), axis=axis)
-    d = _weights(xp, x, y1, axis) * (loss + xp.expand_dims(g[1], axis=axis))
-    return d - xp.where(hot(xp, target, x_shape, axis), loss, 0)
+@composite(
+    dtypes="real floating",
+    cases=[case((5,), (5,), (5, 4), ints((5,), 0, 4), (5,), axis=1, ignore_index=2)],
+)
+def softmax_cross_entropy_backward(xp, g, g_lse, x, target, lse, /, *, axis, ignore_index):
+    """The cotangent of x from those of both results of `softmax_cross_entropy`."""
+    loss = xp.expand_dims(xp.where(target == ignore_index, 0, g), axis=axis)
+    d = _weights(xp, x, lse, axis) * (loss + xp.expand_dims(g_lse, axis=axis))
+    return d - xp.where(hot(xp, target, x.shape, axis), loss, 0)
+
+
+def _entropy_pull(xp, g, x, target, y1, axis, ignore_index):
+    return xp.softmax_cross_entropy_backward(*g, x, target, y1, axis=axis, ignore_index=ignore_index)
 
 
 def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index):
