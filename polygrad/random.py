@@ -20,7 +20,7 @@ dropout mask        16 bits each; the probability is rounded to a multiple of 2*
 from __future__ import annotations
 
 import math
-import secrets
+import os
 import sys
 import threading
 import weakref
@@ -73,6 +73,11 @@ __all__ = [
 # ------------------------------------------------------------------------------------------------------ the generator
 
 
+def _entropy() -> int:
+    """64 bits from the operating system (what the module `secrets` does, which loads all of `hashlib`)."""
+    return int.from_bytes(os.urandom(8), "little")
+
+
 class Generator:
     """A stream of random bits: a key and a counter, in an int64 tensor of three words.
 
@@ -111,7 +116,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start a stream that the operating system picks; returns its seed."""
-        seed = secrets.randbits(64)
+        seed = _entropy()
         self.manual_seed(seed)
         return seed
 
@@ -206,7 +211,7 @@ def _default(backend: Backend) -> Generator:
             generator.set_state(owned.generator._state)
         else:
             if not _process_seed:
-                _process_seed.append(secrets.randbits(64))
+                _process_seed.append(_entropy())
             generator.manual_seed(_process_seed[0])
         owned = _Owned(generator, task)
         _current.set(owned)
@@ -229,7 +234,7 @@ def manual_seed(seed: int) -> Generator:
 
 def seed() -> int:
     """Start a stream that the operating system picks in the default generator; returns its seed."""
-    return manual_seed(secrets.randbits(64)).initial_seed()
+    return manual_seed(_entropy()).initial_seed()
 
 
 def initial_seed() -> int:

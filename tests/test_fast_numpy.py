@@ -167,6 +167,8 @@ def test_pointwise_paths_in_every_layout(data):
         ("where", (x > 0, g, 0), {}),
         ("where", (x > 0, g, 0.0), {}),
         ("masked_scale", (g, x > 0), {"scale": 1.25}),
+        ("gelu_exact", (x,), {}),
+        ("gelu_exact_backward", (g, x), {}),
         ("gelu_tanh", (x,), {}),
         ("gelu_tanh_backward", (g, x), {}),
     ):
@@ -214,11 +216,17 @@ def test_cross_entropy_of_a_matrix_in_every_layout(data):
     x = data.draw(arrays((rows, classes), dtype)) * data.draw(st.sampled_from([1, 100]))
     target = np.array(data.draw(st.lists(st.integers(-1, classes - 1), min_size=rows, max_size=rows)))
     params = {"axis": data.draw(st.sampled_from([1, -1])), "ignore_index": data.draw(st.sampled_from([-1, 0]))}
+    outside = {"classes": data.draw(st.integers(1, classes)), "ignore_index": params["ignore_index"]}
+    found = numpy().arrays.any_outside_classes(target, **outside)
+    assert bool(found) is bool(numpy().arrays.outside_classes(target, **outside).any())
     target = np.where(target < 0, params["ignore_index"], target)
+    params["reduction"] = data.draw(
+        st.sampled_from(["none", "sum"] + ["mean"] * bool((target != params["ignore_index"]).any()))
+    )
     fast, slow = both("softmax_cross_entropy", x, target, **params)
     losses, lse = slow()
     close(fast, (losses, lse))
-    g, g_lse = (data.draw(arrays((rows,), dtype)) for _ in range(2))
+    g, g_lse = (data.draw(arrays(a.shape, dtype)) for a in (losses, lse))
     fast, slow = both("softmax_cross_entropy_backward", g, g_lse, x, target, lse, **params)
     close(fast, slow())
 
@@ -259,6 +267,9 @@ def test_affine_and_embedding_in_every_layout(data):
     bias = data.draw(st.sampled_from([None, np.arange(5, dtype=dtype)]))
     close(*(r() if callable(r) else r for r in both("affine", x, weight, bias)))
     close(*(r() if callable(r) else r for r in both("matmul", x, weight.T)))
+    rows = data.draw(arrays((3, 70, 40), dtype))
+    for keepdims in (False, True):
+        close(*(r() if callable(r) else r for r in both("sum", rows, axis=(0, 1), keepdims=keepdims)))
     indices = np.array(data.draw(st.lists(st.integers(0, 6), min_size=6, max_size=6))).reshape(2, 3)
     fast, slow = both("embedding_sum", x, indices, rows=7)
     close(fast, slow())

@@ -149,6 +149,8 @@ def test_pointwise_and_softmax(data):
     for name, operands in (
         ("relu", (x,)),
         ("relu_backward", (g, x)),
+        ("gelu_exact", (x,)),
+        ("gelu_exact_backward", (g, x)),
         ("gelu_tanh", (x,)),
         ("gelu_tanh_backward", (g, x)),
     ):

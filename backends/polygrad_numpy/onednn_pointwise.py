@@ -7,10 +7,19 @@ import numpy as np
 from polygrad_numpy.onednn import Library
 from polygrad_numpy.onednn_primitives import Primitive, dense, described, primitive, taken
 
-__all__ = ["gelu_tanh", "gelu_tanh_backward", "relu", "relu_backward", "softmax", "softmax_backward"]
+__all__ = [
+    "gelu_exact",
+    "gelu_exact_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_backward",
+]
 
 TRAINING, ACCURATE = 64, 0x30000
-RELU, GELU = 0x20, 0x2B
+RELU, GELU_TANH, GELU_ERF = 0x20, 0x2B, 0x31
 SRC, DST, D_SRC, D_DST = 1, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
 
@@ -64,12 +73,22 @@ def relu_backward(g: Any, y: Any, /) -> Any:
 
 def gelu_tanh(x: Any, /) -> Any:
     """The op `gelu_tanh`."""
-    return _run(GELU, x)
+    return _run(GELU_TANH, x)
 
 
 def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
     """The function `gelu_tanh_backward`."""
-    return _run(GELU, g, x)
+    return _run(GELU_TANH, g, x)
+
+
+def gelu_exact(x: Any, /) -> Any:
+    """The op `gelu_exact`."""
+    return _run(GELU_ERF, x)
+
+
+def gelu_exact_backward(g: Any, x: Any, /) -> Any:
+    """The function `gelu_exact_backward`."""
+    return _run(GELU_ERF, g, x)
 
 
 def _softmax(lib: Library, shape: tuple[int, ...], back: bool) -> Primitive:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 __all__ = ["CONTAINERS", "kind_of"]
@@ -16,11 +16,16 @@ class Parts:
         self.take, self.make = take, make
 
 
+def _fields(x: Any) -> list[str]:
+    """The names of a dataclass' fields (whoever made one has loaded the module; polygrad alone does without)."""
+    return [field.name for field in import_module("dataclasses").fields(x)]
+
+
 def _remake(kind: Any, parts: list[Any]) -> Any:
     """A dataclass with these values in its fields."""
     made = object.__new__(kind)
-    for field, part in zip(dataclasses.fields(kind), parts, strict=True):
-        object.__setattr__(made, field.name, part)
+    for name, part in zip(_fields(kind), parts, strict=True):
+        object.__setattr__(made, name, part)
     return made
 
 
@@ -34,7 +39,7 @@ CONTAINERS: dict[str, Parts] = {
     "named": Parts(lambda x: (type(x), list(x)), lambda form, parts: form(*parts)),
     "dict": Parts(_order, lambda form, parts: dict(zip(form, parts, strict=True))),
     "slice": Parts(lambda x: (None, [x.start, x.stop, x.step]), lambda form, parts: slice(*parts)),
-    "dataclass": Parts(lambda x: (type(x), [getattr(x, f.name) for f in dataclasses.fields(x)]), _remake),
+    "dataclass": Parts(lambda x: (type(x), [getattr(x, name) for name in _fields(x)]), _remake),
 }
 
 
@@ -47,6 +52,6 @@ def kind_of(value: Any) -> str | None:
         return "named" if hasattr(t, "_fields") else None
     if isinstance(value, dict) and t.__module__ == "collections":
         return "dict"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if hasattr(t, "__dataclass_fields__"):
         return "dataclass"
     return None

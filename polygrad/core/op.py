@@ -18,7 +18,7 @@ from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES
 from polygrad.core.methods import functions
 from polygrad.core.promotion import SCALARS, promote_operands
-from polygrad.core.rules import Rule, compile_rule, diagonal_rule
+from polygrad.core.rules import Rule, compile_rule, declared_parameters, diagonal_rule
 from polygrad.core.tensor import INFERENCE, Node, Pick, Tensor, current_mode, new_tensor, next_serial
 from polygrad.core.watch import annotate
 
@@ -61,7 +61,7 @@ class Op:
     def __init__(
         self, function: Callable[..., Any], kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]
     ):
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = declared_parameters(function)
         self.body = function if parameters and parameters[0].name == "xp" else None
         if self.body is not None:
             parameters = parameters[1:]
@@ -586,7 +586,7 @@ class CompositeOp:
         self.body: Callable[..., Any] | None = body
         self.name, self.doc = name, body.__doc__ or ""
         self.is_library = bool(options.get("library"))  # the library's function of that name is the same function
-        parameters = list(inspect.signature(body).parameters.values())[1:]
+        parameters = declared_parameters(body)[1:]
         self.aliases = _aliases(parameters, options)
         self.signature = _signature(parameters, self.aliases)
         self.order = _order(parameters, options)

@@ -15,9 +15,9 @@ What a walk gathers for later stands in a `Walk`.
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from polygrad.core.hooks import Gathering
@@ -38,7 +38,7 @@ __all__ = [
     "visit",
 ]
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def call_hook(hook: Callable[..., Any], old: Tensor, *args: Any) -> Tensor:

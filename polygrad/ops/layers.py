@@ -312,25 +312,48 @@ def _weights(xp, x, lse, axis):
     return xp.exp(x - xp.expand_dims(lse, axis=axis))
 
 
+def _share(xp, target, g, ignore_index, reduction):
+    """The cotangent of each loss from that of the reduced ones."""
+    if reduction == "mean":
+        g = g / xp.astype(xp.count_nonzero(target != ignore_index), g.dtype)
+    return xp.where(target == ignore_index, 0, g)
+
+
+def _reduced(xp, losses, target, ignore_index, reduction):
+    """Losses, 0 for ignored targets, as they are, as their sum, or as their mean over what is not ignored."""
+    if reduction == "none":
+        return losses
+    total = xp.sum(losses)
+    if reduction == "sum":
+        return total
+    return total / xp.astype(xp.count_nonzero(target != ignore_index), total.dtype)
+
+
 @composite(
     dtypes="real floating",
-    cases=[case((5,), (5,), (5, 4), ints((5,), 0, 4), (5,), axis=1, ignore_index=2)],
+    cases=[
+        case((5,), (5,), (5, 4), ints((5,), 0, 4), (5,), axis=1, ignore_index=2, reduction="none"),
+        case((), (5,), (5, 4), ints((5,), 0, 4), (5,), axis=1, ignore_index=-100, reduction="mean"),
+    ],
 )
-def softmax_cross_entropy_backward(xp, g, g_lse, x, target, lse, /, *, axis, ignore_index):
+def softmax_cross_entropy_backward(xp, g, g_lse, x, target, lse, /, *, axis, ignore_index, reduction):
     """The cotangent of x from those of both results of `softmax_cross_entropy`."""
-    loss = xp.expand_dims(xp.where(target == ignore_index, 0, g), axis=axis)
+    loss = xp.expand_dims(_share(xp, target, g, ignore_index, reduction), axis=axis)
     d = _weights(xp, x, lse, axis) * (loss + xp.expand_dims(g_lse, axis=axis))
     return d - xp.where(hot(xp, target, x.shape, axis), loss, 0)
 
 
-def _entropy_pull(xp, g, x, target, y1, axis, ignore_index):
-    return xp.softmax_cross_entropy_backward(*g, x, target, y1, axis=axis, ignore_index=ignore_index)
+def _entropy_pull(xp, g, x, target, y1, axis, ignore_index, reduction):
+    return xp.softmax_cross_entropy_backward(
+        *g, x, target, y1, axis=axis, ignore_index=ignore_index, reduction=reduction
+    )
 
 
-def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index):
+def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index, reduction):
     mean = xp.sum(_weights(xp, x, y1, axis) * t, axis=axis)
     picked = xp.sum(xp.where(hot(xp, target, x_shape, axis), t, 0), axis=axis)
-    return xp.where(target == ignore_index, 0, mean - picked), mean
+    losses = xp.where(target == ignore_index, 0, mean - picked)
+    return _reduced(xp, losses, target, ignore_index, reduction), mean
 
 
 @general(
@@ -338,14 +361,16 @@ def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index):
     dtypes="real floating",
     node="NllLoss",
     cases=[
-        case((5, 4), ints((5,), 0, 4), axis=1, ignore_index=2),
-        case((2, 4, 3), ints((2, 3), 0, 4), axis=1, ignore_index=-100),
+        case((5, 4), ints((5,), 0, 4), axis=1, ignore_index=2, reduction="mean"),
+        case((5, 4), ints((5,), 0, 4), axis=1, ignore_index=-100, reduction="sum"),
+        case((2, 4, 3), ints((2, 3), 0, 4), axis=1, ignore_index=-100, reduction="none"),
     ],
 )
-def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index):
+def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index, reduction):
     """(losses, lse): -log softmax(x) at the class that `target` names along `axis`, and log(sum(exp(x))).
 
-    A target that is `ignore_index` has loss 0 and no gradient; any other must be a class, which is not checked.
+    A target that is `ignore_index` has loss 0 and no gradient; any other must be a class, which is not checked. With the
+    reduction "sum" or "mean" (over what is not ignored) the losses are that one number, with "none" as many as targets.
     """
     top = xp.max(x, axis=axis, keepdims=True)
     z = x - top
@@ -353,7 +378,8 @@ def softmax_cross_entropy(xp, x, target, /, *, axis, ignore_index):
     ignored = target == ignore_index
     safe = xp.expand_dims(xp.where(ignored, xp.zeros_like(target), target), axis=axis)
     losses = xp.squeeze(lse - xp.take_along_axis(z, safe, axis=axis), axis=axis)
-    return xp.where(ignored, xp.zeros_like(losses), losses), xp.squeeze(lse + top, axis=axis)
+    losses = xp.where(ignored, xp.zeros_like(losses), losses)
+    return _reduced(xp, losses, target, ignore_index, reduction), xp.squeeze(lse + top, axis=axis)
 
 
 # PyTorch's bounds: logarithms count as at least -100, the slope's denominator as at least 1e-12.
@@ -390,6 +416,12 @@ def binary_entropy(xp, x, target, /):
 def outside_classes(xp, target, /, *, classes, ignore_index):
     """True where a target is neither `ignore_index` nor one of the classes 0 ... classes - 1."""
     return (target != ignore_index) & ((target < 0) | (target >= classes))
+
+
+@discrete(dtypes="integer", cases=[case(ints((5,), -2, 4), classes=3, ignore_index=-1)])
+def any_outside_classes(xp, target, /, *, classes, ignore_index):
+    """Whether `outside_classes` holds anywhere."""
+    return xp.any(xp.outside_classes(target, classes=classes, ignore_index=ignore_index))
 
 
 # -------------------------------------------------------------------------------------------------------------- dropout

@@ -17,8 +17,8 @@ import math
 import struct
 from array import array
 from collections.abc import Callable
-from decimal import Decimal, localcontext
 from functools import cache
+from importlib import import_module
 from operator import mul
 from typing import Any
 
@@ -173,10 +173,11 @@ def _normal_nodes(octaves: int) -> list[list[float]]:
 
 def _exponential_nodes(octaves: int) -> list[list[float]]:
     """-ln(p) at p = x * 2**-octave, at 97 equidistant x of [1/2, 1]; decimal logarithms are correctly rounded."""
-    with localcontext() as context:
+    decimal = import_module("decimal")  # only here: it would be a fiftieth of polygrad's import
+    with decimal.localcontext() as context:
         context.prec = 30
-        logs = [-(Decimal(NODES - 1 + k) / (2 * (NODES - 1))).ln() for k in range(NODES)]
-        unit = Decimal(2).ln()
+        logs = [-(decimal.Decimal(NODES - 1 + k) / (2 * (NODES - 1))).ln() for k in range(NODES)]
+        unit = decimal.Decimal(2).ln()
         return [[float(octave * unit + log) for log in logs] for octave in range(octaves)]
 
 

@@ -186,9 +186,13 @@ def log_ndtr(xp, x, /):
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
-@pointwise(
-    x=lambda xp, x: xp.special.ndtr(x) + x * _density(xp, x), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu"
-)
+@composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
+def gelu_exact_backward(xp, g, x, /):
+    """g times the derivative of `gelu_exact` at x."""
+    return g * (xp.special.ndtr(x) + x * _density(xp, x))
+
+
+@pointwise(x=lambda xp, g, x: xp.gelu_exact_backward(g, x), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu")
 def gelu_exact(xp, x, /):
     """x times the normal distribution function of x."""
     return x * xp.special.ndtr(x)

@@ -20,7 +20,7 @@ def _check(input: Tensor, rows: int, sparse: bool) -> None:
         raise NotImplementedError("embedding: sparse gradients are not supported; leave sparse=False")
     if input.dtype.category not in ("integer", "unsigned"):
         raise TypeError(f"embedding: expected indices of an integer dtype, but got {input.dtype}")
-    if has_values() and any_of(layers.outside_classes(input, classes=rows, ignore_index=0)):  # 0 is a row anyway
+    if has_values() and layers.any_outside_classes(input, classes=rows, ignore_index=0):  # 0 is a row anyway
         raise IndexError(f"index out of range in self: a table of {rows} rows has no such row")
 
 

@@ -10,8 +10,7 @@ from polygrad.ops.composite import log_softmax
 from polygrad.ops.elementwise import abs as absolute
 from polygrad.ops.elementwise import square
 from polygrad.ops.indexing import take, where
-from polygrad.ops.layers import hot, outside_classes, softmax_cross_entropy
-from polygrad.ops.reductions import any as any_of
+from polygrad.ops.layers import any_outside_classes, hot, outside_classes, softmax_cross_entropy
 from polygrad.ops.reductions import count_nonzero
 from polygrad.ops.reductions import sum as sum_of
 from polygrad.ops.shapes import broadcast_to
@@ -67,8 +66,8 @@ def _labels(target: Tensor, classes: int, ignore_index: int) -> Tensor:
         target = target.long()
     if not has_values():
         return target
-    outside = outside_classes(target, classes=classes, ignore_index=ignore_index)
-    if any_of(outside):
+    if any_outside_classes(target, classes=classes, ignore_index=ignore_index):
+        outside = outside_classes(target, classes=classes, ignore_index=ignore_index)
         raise IndexError(f"Target {target[outside][0].item()} is out of bounds.")
     return target
 
@@ -124,7 +123,12 @@ def cross_entropy(
     axis = _check_classes(input, target, weight)
     classes = input.shape[axis]
     target = _labels(target, classes, ignore_index)
-    losses, lse = softmax_cross_entropy(input, target, axis=axis, ignore_index=ignore_index)
+    plain = weight is None and not label_smoothing
+    losses, lse = softmax_cross_entropy(
+        input, target, axis=axis, ignore_index=ignore_index, reduction=reduction if plain else "none"
+    )
+    if plain:
+        return losses
     weights = None if weight is None else _weights_of(weight, target, ignore_index)
     if weights is not None:
         losses = losses * weights
