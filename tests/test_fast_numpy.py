@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import platform
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 import polygrad as pg
 import polygrad_numpy.blas
 import polygrad_numpy.blocks
+import polygrad_numpy.memory
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
@@ -291,6 +293,15 @@ def test_channels_in_every_layout(data):
     if fast is not NotImplemented:
         close(fast, slow())
         assert fast.strides == x.strides
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's allocator that is asked")
+def test_freed_memory_is_kept_unless_the_environment_says_something_else(monkeypatch):
+    for name in polygrad_numpy.memory.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert polygrad_numpy.memory.keep_freed()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert not polygrad_numpy.memory.keep_freed()
 
 
 @pytest.mark.parametrize("blas", [True, False])
