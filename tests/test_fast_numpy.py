@@ -277,6 +277,14 @@ def test_affine_and_embedding_in_every_layout(data):
     close(fast, slow())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_an_embedding_gathers_what_repeats_often_and_seldom(dtype):
+    rng = np.random.default_rng(0)
+    indices = np.concatenate([rng.integers(0, 40, 150), np.full(100, 7), np.full(60, 39)]).reshape(10, 31)
+    fast, slow = both("embedding_sum", rng.standard_normal((10, 31, 6)).astype(dtype), indices, rows=41)
+    close(fast, slow())
+
+
 def test_an_embedding_index_out_of_bounds_is_an_error():
     with pytest.raises(IndexError):
         numpy().arrays.embedding_sum(np.ones((2, 3), "f4"), np.array([0, 5]), rows=5)

@@ -288,6 +288,7 @@ def _binary(op: Op) -> Callable[..., Any]:
 
 
 NO_PARAMS: dict[str, Any] = {}
+SEVERAL = (tuple, list)
 
 
 # ------------------------------------------------------------------------------------------------------ the whole path
@@ -376,7 +377,7 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     except Exception as error:
         explain(error, op, operands)
         raise
-    several = isinstance(y, tuple | list)
+    several = isinstance(y, SEVERAL)
     if mode is None or mode.grad:
         pulls = op.pulls
         if op.variadic:

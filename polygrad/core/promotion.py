@@ -18,6 +18,8 @@ SCALARS = (bool, int, float, complex)
 def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
     """The arrays in their common data type, inside the op's category; Python numbers stay as they are."""
     places = range(len(arrays)) if op.variadic and op.promoted else op.promoted
+    if _alike(arrays, places, backend.accepts[op.dtypes]):
+        return arrays
     here = [i for i in places if arrays[i] is not None]
     real = [i for i in here if type(arrays[i]) not in SCALARS]
     if not real:
@@ -43,6 +45,22 @@ def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
             native = native or backend.native(target)
             arrays[i] = backend.arrays.astype(a, native)
     return arrays
+
+
+def _alike(arrays: list[Any], places: Any, accepted: set[Any]) -> bool:
+    """Whether all operands that are there are arrays of one data type, which the op takes as it is."""
+    found = None
+    for i in places:
+        a = arrays[i]
+        if a is None:
+            continue
+        dtype = getattr(a, "dtype", None)
+        if dtype is not found and found is not None:
+            return False
+        found = dtype
+        if dtype is None:
+            return False
+    return found is not None and found in accepted
 
 
 def _python_type(value: Any) -> DType:
