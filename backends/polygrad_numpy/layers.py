@@ -312,7 +312,7 @@ def softmax_cross_entropy_backward(
     ignored = target == ignore_index
     some = int(np.count_nonzero(ignored))
     if reduction == "mean":
-        g = g / x.dtype.type(len(x) - some)
+        g = g / x.dtype.type(max(len(x) - some, 1))
     loss = np.where(ignored, 0, g) if some else g
     d = np.subtract(x, lse[:, None])
     np.exp(d, out=d)

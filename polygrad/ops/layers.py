@@ -315,7 +315,8 @@ def _weights(xp, x, lse, axis):
 def _share(xp, target, g, ignore_index, reduction):
     """The cotangent of each loss from that of the reduced ones."""
     if reduction == "mean":
-        g = g / xp.astype(xp.count_nonzero(target != ignore_index), g.dtype)
+        count = xp.astype(xp.count_nonzero(target != ignore_index), g.dtype)
+        g = g / xp.maximum(count, 1)  # where nothing counts, nothing has a share
     return xp.where(target == ignore_index, 0, g)
 
 
