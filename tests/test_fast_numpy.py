@@ -1,5 +1,6 @@
 """The NumPy adapter's fast paths beside the bodies that they stand for: random shapes, strides and data types."""
 
+import importlib
 import itertools
 import math
 import platform
@@ -10,12 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import polygrad as pg
-import polygrad_numpy.blas
-import polygrad_numpy.blocks
-import polygrad_numpy.memory
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
+blas, blocks, memory = (importlib.import_module(f"polygrad_numpy.{part}") for part in ("blas", "blocks", "memory"))
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
 
@@ -305,14 +304,14 @@ def test_channels_in_every_layout(data):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's allocator that is asked")
 def test_freed_memory_is_kept_unless_the_environment_says_something_else(monkeypatch):
-    for name in polygrad_numpy.memory.VARIABLES:
+    for name in memory.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert polygrad_numpy.memory.keep_freed()
+    assert memory.keep_freed()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not polygrad_numpy.memory.keep_freed()
+    assert not memory.keep_freed()
 
 
-@pytest.mark.parametrize("blas", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -327,11 +326,11 @@ def test_freed_memory_is_kept_unless_the_environment_says_something_else(monkeyp
     ],
     ids=str,
 )
-def test_an_update_in_parts_is_the_update(name, options, blas, monkeypatch):
+def test_an_update_in_parts_is_the_update(name, options, fused, monkeypatch):
     """To rounding, on an array of several parts, and without changing what somebody else sees."""
-    if not blas:
-        monkeypatch.setattr(polygrad_numpy.blocks, "axpby_of", lambda dtype: polygrad_numpy.blas._axpby)
-    monkeypatch.setattr(polygrad_numpy.blocks, "MANY", 1 << 16)
+    if not fused:
+        monkeypatch.setattr(blocks, "axpby_of", lambda dtype: blas._axpby)
+    monkeypatch.setattr(blocks, "MANY", 1 << 16)
     rng = np.random.default_rng(0)
     gradients = rng.standard_normal((4, 30_000, 3)).astype("f4")
     start = rng.standard_normal((30_000, 3)).astype("f4")

@@ -155,8 +155,11 @@ FORMATS = {
 }
 # Third-party packages that a file above the core may import, inside a function, as an optional extra.
 EXTRAS = {"matplotlib", "tqdm", "sklearn", "safetensors", "huggingface_hub"}
-# Functions that import a module of ours late, with the reason.
-LATE = {}
+# Functions that import a module late, with the reason.
+LATE = {
+    ("polygrad/core/nest.py", "dataclasses"): "who has a dataclass has loaded it; polygrad alone need not",
+    ("polygrad/ops/random.py", "decimal"): "a fiftieth of polygrad's import, for one table of exponential numbers",
+}
 # Files that may define `__getattr__`: a Module finds its parameters, buffers and children in three dictionaries; the package
 # reads what learns when it is first asked for, which halves the time that an import takes.
 GETATTR = {"polygrad/nn/module.py", "polygrad/__init__.py"}

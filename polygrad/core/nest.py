@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 __all__ = ["CONTAINERS", "kind_of"]
@@ -18,7 +17,9 @@ class Parts:
 
 def _fields(x: Any) -> list[str]:
     """The names of a dataclass' fields (whoever made one has loaded the module; polygrad alone does without)."""
-    return [field.name for field in import_module("dataclasses").fields(x)]
+    import dataclasses
+
+    return [field.name for field in dataclasses.fields(x)]
 
 
 def _remake(kind: Any, parts: list[Any]) -> Any:

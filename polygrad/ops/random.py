@@ -18,7 +18,6 @@ import struct
 from array import array
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from operator import mul
 from typing import Any
 
@@ -173,7 +172,8 @@ def _normal_nodes(octaves: int) -> list[list[float]]:
 
 def _exponential_nodes(octaves: int) -> list[list[float]]:
     """-ln(p) at p = x * 2**-octave, at 97 equidistant x of [1/2, 1]; decimal logarithms are correctly rounded."""
-    decimal = import_module("decimal")  # only here: it would be a fiftieth of polygrad's import
+    import decimal  # only here: it would be a fiftieth of polygrad's import
+
     with decimal.localcontext() as context:
         context.prec = 30
         logs = [-(decimal.Decimal(NODES - 1 + k) / (2 * (NODES - 1))).ln() for k in range(NODES)]
