@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import polygrad as pg
-from conftest import COMPILED
+from conftest import COMPILED, backend_names
 from jitting import close, network, values
 from polygrad.jit import TraceError
 
@@ -212,12 +212,13 @@ def test_the_value_of_a_traced_tensor(name, compiled):
     assert w.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("home", [name for name in backend_names() if name not in COMPILED])
 @pytest.mark.parametrize("name", FAILURES)
-def test_strict_mode_refuses_the_same_without_a_compiler(name, monkeypatch):
+def test_strict_mode_refuses_the_same_without_a_compiler(name, home, monkeypatch):
     function = FAILURES[name]
-    x, w = pg.tensor([3.0, 4.0]), pg.tensor([1.0, 2.0])
-    run = pg.jit(lambda x: function(x, w))
-    with pg.use_backend("numpy"):
+    with pg.use_backend(home):
+        x, w = pg.tensor([3.0, 4.0]), pg.tensor([1.0, 2.0])
+        run = pg.jit(lambda x: function(x, w))
         run(x)
         monkeypatch.setenv("POLYGRAD_JIT_STRICT", "1")
         with pytest.raises(TraceError, match="polygrad.where"):
