@@ -87,6 +87,4 @@ def _into_category(op: Op, target: DType) -> DType:
         return DTYPES["bool"]
     if target.category == "bool" and op.dtypes in ("numeric", "real", "integer"):
         return DTYPES["int64"]
-    if op.dtypes == "complex" and target.category != "complex":
-        return promote(target, default_for("floating")).to_complex()
     raise TypeError(f"{op.name}: expected {op.dtypes} data types, got {target}")

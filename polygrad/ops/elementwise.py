@@ -72,12 +72,12 @@ def _pow_base(xp, x1, x2):
 
 
 def _pow_exponent(xp, y, x1):
-    """y * log(x1), and 0 where x1 is 0 (there y is 0 for positive exponents, and 1 at the kink x2 = 0)."""
+    """y * log(x1); where x1 is 0, 0 for exponents from 0 on (1 at the kink x2 = 0), infinite like y for negative ones."""
     if _is_number(x1):
         if x1 == 0:
-            return xp.zeros_like(y)
+            return xp.where(xp.isinf(y), -y, 0)
         return y * (cmath.log(x1) if isinstance(x1, complex) else math.log(x1) if x1 > 0 else math.nan)
-    return y * xp.log(xp.where(x1 == 0, 1, x1))
+    return y * xp.log(xp.where(xp.logical_and(x1 == 0, xp.logical_not(xp.isinf(y))), 1, x1))
 
 
 @pointwise(
@@ -417,7 +417,7 @@ def real(xp, x, /):
     cases=[((3, 4),)],
 )
 def imag(x, /):
-    """The imaginary part."""
+    """The imaginary part of a complex x; as in the standard and PyTorch, a real one is an error."""
 
 
 @general(x=(lambda xp, g: xp.conj(g), lambda xp, t: xp.conj(t)), dtypes="numeric", cases=[((3, 4),)])
