@@ -56,6 +56,7 @@ from polygrad.jit import cond, jit, while_loop
 # ops that layers are made of have no name here, but belong to the registry that adapters and the conformance suite read
 from polygrad.ops import activations as _activations
 from polygrad.ops import layers as _layers
+from polygrad.ops import polyfills as _polyfills
 from polygrad.ops import pooling as _pooling
 from polygrad.ops import windows as _windows
 from polygrad.ops.blas import (

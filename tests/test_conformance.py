@@ -14,7 +14,7 @@ import pytest
 
 import polygrad as pg
 from polygrad.core import Backend, case, discrete, general, linear, new_tensor, pointwise
-from polygrad.core.backend import declared, resolve
+from polygrad.core.backend import _loaded, declared, resolve
 from polygrad.core.methods import functions
 from polygrad_conformance import __main__ as command
 from polygrad_conformance import suite
@@ -366,7 +366,7 @@ def test_outcomes_survive_the_way_between_processes():
 
 @pytest.fixture
 def stranger(tmp_path, monkeypatch):
-    """An adapter of somebody else's: a package with a backend, not installed, with a list of known failures."""
+    """An adapter of somebody else's: a package with a backend, an entry point and a list of known failures."""
     package = tmp_path / "stranger"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -374,6 +374,10 @@ def stranger(tmp_path, monkeypatch):
         "from polygrad.core import Backend\n"
         'backend = Backend("stranger", xp, sin=lambda x: xp.sin(x) * 1.1)\n'
     )
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[polygrad.backends]\nsomebodys = stranger:backend\n")
     (package / "conformance_known_failures.toml").write_text(
         '[value]\nsin = "it is 10 % too large"\n'
         '[forward]\nsin = "as above"\n[reverse]\nsin = "as above"\n[second]\nsin = "as above"\n'
@@ -383,10 +387,11 @@ def stranger(tmp_path, monkeypatch):
     suite.subject.cache_clear()
     declared.live[:] = [b for b in declared.live if b.name != "stranger"]
     sys.modules.pop("stranger", None)
+    _loaded.pop("somebodys", None)
 
 
-@pytest.mark.parametrize("name", ["stranger", "stranger:backend"])
-def test_a_strangers_adapter_is_found_by_its_module_with_its_known_failures(stranger, name):
+@pytest.mark.parametrize("name", ["somebodys", "stranger", "stranger:backend"])
+def test_a_strangers_adapter_is_found_by_its_entry_point_and_its_module_with_its_known_failures(stranger, name):
     tested = suite.subject(name)
     units = {u.name: u for u in suite.units()}
     outcome = suite.run(units["sin"], tested)

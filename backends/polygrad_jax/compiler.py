@@ -120,6 +120,10 @@ class XLA:
         """True for a tracer."""
         return isinstance(array, jax.core.Tracer)
 
+    def forget(self) -> None:
+        """Drop all compiled programs, those of eager code too: XLA keeps each for ever."""
+        jax.clear_caches()
+
     def trace(self, function: Callable[..., list[Any]], numbers: int, arrays: list[Any]) -> Program:
         """Trace a function; see `polygrad.core.backend.Compiler`."""
 

@@ -107,6 +107,9 @@ class Compiler(Protocol):
     ) -> list[Any]:
         """What `carried` is when `cond` is first false, `body` having made the next from the last until then."""
 
+    def forget(self) -> None:
+        """Drop all compiled programs, for the memory that they take."""
+
 
 class Namespace(types.SimpleNamespace):
     """A bag of functions that passes for a module: it has a `__name__` and is hashed by identity."""
@@ -266,8 +269,10 @@ class Backend:
         unknown = sorted(set(self.fast) - set(declared.ops) - set(PLAIN))
         if unknown:
             raise TypeError(f"backend {self.name!r} overrides {', '.join(unknown)}, which no op declares")
+        # For bodies that refine the library's function of the same name: those functions, and what stands in for them.
+        self.arrays.raw = Namespace(self.xp.__name__)
         for name in PLAIN:
-            if (function := self.fast.get(name) or resolve(self.xp, name)) is not None:
+            if (function := self.fast.get(name) or self.library(name)) is not None:
                 assign(self.arrays, name, function)
         for space in (self.arrays, self.tensors):
             for name, value in CONSTANTS.items():
@@ -276,7 +281,6 @@ class Backend:
             setattr(self.tensors, name, DTYPES[name])
             if hasattr(self.xp, name):
                 setattr(self.arrays, name, getattr(self.xp, name))
-        self.arrays.raw = self.xp  # for bodies that refine the library's function of the same name
         self.arrays.device = self.device
         self.arrays.is_complex = lambda x: self.dtypes[x.dtype].is_complex
         self.tensors.is_complex = lambda x: x.dtype.is_complex
@@ -294,12 +298,21 @@ class Backend:
     def install(self, op: Any) -> None:
         """Put one op into both namespaces."""
         assign(self.tensors, op.name, op.call)
+        if (function := self.library(op.name)) is not None:
+            assign(self.arrays.raw, op.name, function)
         assign(self.arrays, op.name, self.implementation(op))
 
     def install_alias(self, name: str, of: str) -> None:
         """Put the op called `of` into both namespaces under another name too."""
         for space in (self.tensors, self.arrays):
             assign(space, name, resolve(space, of))
+
+    def library(self, name: str) -> Callable[..., Any] | None:
+        """The library's function of that name; where it lacks one, the polyfill, or None."""
+        function = resolve(self.xp, name)
+        if function is None and (body := declared.polyfills.get(name)) is not None:
+            return partial(body, self.arrays)
+        return function
 
     def implementation(self, op: Any) -> Callable[..., Any]:
         """The function on raw arrays that stands for `op` here: override, body, library function or polyfill."""
@@ -320,10 +333,9 @@ class Backend:
         """What `op` is without the adapter: its body, or the library's function, or a polyfill."""
         body = op.body
         if body is None or getattr(op, "is_library", False):
-            function = resolve(self.xp, op.name)
+            function = resolve(self.xp, op.name) if body else self.library(op.name)
             if function is not None:
                 return function
-            body = body or declared.polyfills.get(op.name)
         if body is not None:
             return partial(body, self.arrays)
 
@@ -528,7 +540,7 @@ def backend_of(array: Any) -> Backend | None:
                 break
         else:
             root = name.partition(".")[0]
-            backend = get_backend(root if root in _entry_points() else name)
+            backend = get_backend(root if _adapter(root) is not None or root in _entry_points() else name)
     if backend is not None or not array_api_compat.is_array_api_obj(array):
         _by_type[kind] = backend
     return backend

@@ -100,4 +100,5 @@ def setdiff1d(xp, x1, x2, /, *, assume_unique=False):
     x1 = xp.reshape(x1, (-1,)) if assume_unique else xp.unique_values(x1)
     x2 = xp.reshape(x2, (-1,))
     first, inverse, _ = xp.unique_places(xp.concat([x2, x1]))
-    return x1[xp.take(first, inverse[x2.shape[0] :], axis=0) >= x2.shape[0]]
+    new = xp.take(first, inverse[x2.shape[0] :], axis=0) >= x2.shape[0]
+    return xp.take(x1, xp.nonzero(new)[0], axis=0)
