@@ -1,6 +1,6 @@
 # Two commands; each sets everything up in .venv and needs only Python >= 3.11, git and make:
 #   make run     the main job on the NumPy default: the tutorial, then training on handwritten digits
-#   make test    all tests on numpy, jax and array_api_strict
+#   make test    all tests on numpy, jax and array_api_strict, and the conformance suite on mlx
 # `make PYTHON=python3.12 ...` takes another interpreter (for a new .venv).
 
 PYTHON ?= python3

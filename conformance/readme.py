@@ -1,9 +1,9 @@
 """Runs the suite on the standard's differentiable names and the object forms, and writes the table into README.md.
 
-    python conformance/readme.py numpy jax torch array_api_strict
+    python conformance/readme.py numpy jax torch array_api_strict mlx dask
 
-measures these backends (JAX takes a quarter of an hour) and rewrites the columns that the README has for them; other columns stay
-as they are.
+measures these backends (JAX and Dask take a quarter of an hour each) and rewrites the lines that the README has for them;
+other lines stay as they are.
 """
 
 from __future__ import annotations

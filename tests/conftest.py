@@ -1,6 +1,7 @@
 """What every test may use: the backends to run on, and PyTorch as an independent second opinion.
 
-POLYGRAD_TEST_BACKENDS   names, separated by commas, in place of numpy, jax, array_api_strict and (if installed) torch
+POLYGRAD_TEST_BACKENDS   names, separated by commas, in place of numpy, jax, array_api_strict and (if installed) torch; the
+                         conformance suite runs on mlx too (if installed), where nothing is named
 POLYGRAD_REQUIRE_TORCH=1 a comparison with PyTorch that cannot run fails, instead of being skipped
 """
 
@@ -41,9 +42,11 @@ def pytest_configure(config):
     """Run the conformance suite on the same backends, unless the command line names some."""
     if config.getoption("--pg-backend", default=None) == []:
         config.option.pg_backend = backend_names()
+        if "POLYGRAD_TEST_BACKENDS" not in os.environ and find_spec("mlx") is not None:
+            config.option.pg_backend.append("mlx")
         # JAX compiles every op for every new shape, about 30 ms each: in full it takes longer than all other tests
         # together. `python -m polygrad_conformance --backend jax` is the full suite.
-        config.option.pg_brief = ["jax"]
+        config.option.pg_brief = ["jax", "mlx"]
 
 
 @pytest.fixture(params=backend_names())

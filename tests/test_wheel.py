@@ -13,7 +13,8 @@ import pytest
 pytestmark = pytest.mark.xdist_group("wheel")  # one process builds and installs, once
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"polygrad", "polygrad_numpy", "polygrad_jax", "polygrad_torch", "polygrad_cupy", "polygrad_conformance"}
+ADAPTERS = {f"polygrad_{name}" for name in ("numpy", "jax", "torch", "mlx", "dask", "cupy")}
+PACKAGES = {"polygrad", "polygrad_conformance", *ADAPTERS}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -100,7 +101,7 @@ def test_metadata(wheel):
     fields = [line.partition(": ")[::2] for line in lines]
     required = {value for key, value in fields if key == "Requires-Dist" and "extra ==" not in value}
     assert required == {"numpy>=2.0", "array-api-compat>=1.12"}
-    assert {"jax", "cupy", "cupy-cuda12", "torch", "onednn", "examples", "test", "docs"} <= {
+    assert {"jax", "cupy", "cupy-cuda12", "torch", "mlx", "dask", "onednn", "examples", "test", "docs"} <= {
         value for key, value in fields if key == "Provides-Extra"
     }
     assert dict(fields)["Name"] == "polygrad-array-api"

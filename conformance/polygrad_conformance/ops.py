@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from polygrad.core import Backend, bools, ints, new_tensor, separated
+from polygrad.core import Backend, as_dtype, bools, ints, new_tensor, separated
 from polygrad.core.backend import resolve
 from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES, DTYPES
@@ -30,6 +30,42 @@ def plain(backend: Backend) -> Backend:
     """A backend of the same library without any override: every op is its body or the library's function."""
     twin = Backend(f"{backend.name} without overrides", backend.xp, to_numpy=backend.to_numpy, devices=backend.devices)
     return twin.ready()
+
+
+@cache
+def _lacks(backend: Backend, name: str) -> bool:
+    try:
+        backend.native(name)
+    except TypeError:
+        return True
+    return False
+
+
+def _there(case: Case, backend: Backend) -> Case:
+    """The case with single precision wherever it names a type of double precision that the library lacks."""
+
+    def name(value: Any) -> Any:
+        short = dict(zip(PRECISE, SHORT, strict=True)).get(value) if isinstance(value, str) else None
+        return short if short and _lacks(backend, value) else value
+
+    params = {key: name(value) for key, value in case.params.items()}
+    return Case(tuple(map(name, case.operands)), params, case.invariant)
+
+
+def _precision(op: Any, case: Case, dtype: str, backend: Backend) -> tuple[str, bool]:
+    """The type to test in, and whether that is double precision.
+
+    Single precision has to do where the library lacks the type of an operand or of a result.
+    """
+    gone = [name for name in PRECISE if _lacks(backend, name)]
+    if not gone or dtype not in PRECISE:
+        return dtype, True
+    made = []
+    with suppress(Exception):  # the check that follows says why
+        made = [as_dtype(y.dtype).name for y in _results(op, Sample.of(op, case, dtype), plain(host()), None)]
+    if not {dtype, *made}.intersection((*gone, *SHORT)):
+        return dtype, True
+    return SHORT[PRECISE.index(dtype)], False
 
 
 def accepted(op: Any, names: tuple[str, ...]) -> list[str]:
@@ -56,7 +92,7 @@ def differentiable(op: Any) -> bool:
 
 def examine(op: Any, backend: Backend, outcome: Outcome) -> None:
     """Check an op on a backend: values, derivatives to second order, placement, and overrides, over all its cases."""
-    cases = cases_of(op)
+    cases = [_there(case, backend) for case in cases_of(op)]
     with outcome.check("declaration", "cases"):
         assert cases, "declare at least one case, so that there is something to test"
     if not cases:
@@ -161,14 +197,15 @@ def _examine_case(
     op: Any, case: Case, dtype: str, backend: Backend, outcome: Outcome, derivatives: bool, order: int
 ) -> None:
     """Double precision: value, derivatives up to `order` of all operands together, and the first of each alone."""
+    dtype, precise = _precision(op, case, dtype, backend)
     where = f"case {case!r}, {dtype}"
     with outcome.check("value", where):
         _same_values(op, case, dtype, backend, None)
     sample = Sample.of(op, case, dtype)
     if not derivatives or not sample.active:
         return
-    check = Derivatives(backend, outcome).check
-    check(sample.function(backend), sample.active, where, order)
+    check = Derivatives(backend, outcome, precise=precise).check
+    check(sample.function(backend), sample.active, where, order, reference=None if precise else sample.function(host()))
     if len(sample.active) > 1:
         for i, x in enumerate(sample.active):
             check(sample.function(backend, only=i), [x], f"{where}, operand {i} alone", order=1)
@@ -191,12 +228,13 @@ def _edge(op: Any, case: Case, backend: Backend, outcome: Outcome, derivatives: 
     dtype = (accepted(op, PRECISE) or accepted(op, EXACT))[0]
     if not _runs_on_the_host(op, case, dtype):
         return
+    dtype, precise = _precision(op, case, dtype, backend)
     where = f"shapes {case!r}, {dtype}"
     with outcome.check("value", where):
         _same_values(op, case, dtype, backend, None)
     sample = Sample.of(op, case, dtype)
     if derivatives and sample.active:
-        Derivatives(backend, outcome).check(sample.function(backend), sample.active, where, order=1)
+        Derivatives(backend, outcome, precise=precise).check(sample.function(backend), sample.active, where, order=1)
 
 
 def _mixed(op: Any, case: Case, backend: Backend, outcome: Outcome) -> None:
@@ -204,13 +242,12 @@ def _mixed(op: Any, case: Case, backend: Backend, outcome: Outcome) -> None:
     sample = Sample.of(op, case, PRECISE[0])
     if len(sample.active) < 2:
         return
-    pairs = [
-        (a, b) for a, b in (("float64", "complex128"), ("complex128", "float64")) if accepted(op, PRECISE) == [*PRECISE]
-    ]
-    for pair in pairs:
+    precise = not _lacks(backend, PRECISE[1])
+    names = PRECISE if precise else SHORT
+    for pair in [names, names[::-1]] if accepted(op, PRECISE) == [*PRECISE] else []:
         mixed = Sample.of(op, case, pair)
         where = f"case {case!r}, {' and '.join(pair)}"
-        Derivatives(backend, outcome).check(mixed.function(backend), mixed.active, where, order=1)
+        Derivatives(backend, outcome, precise=precise).check(mixed.function(backend), mixed.active, where, order=1)
     if DTYPES["float32"] in CATEGORIES[op.dtypes]:
         mixed = Sample.of(op, case, ("float32", "float64"))
         where = f"case {case!r}, float32 and float64"
@@ -236,7 +273,8 @@ def _elsewhere(op: Any, cases: list[Case], backend: Backend, outcome: Outcome) -
 def _override(op: Any, cases: list[Case], backend: Backend, outcome: Outcome) -> None:
     """The adapter's function against the op's own body on the same library, which stands in where it declines."""
     for case in cases:
-        sample = Sample.of(op, case, (accepted(op, PRECISE) or accepted(op, EXACT))[0])
+        dtype, _ = _precision(op, case, (accepted(op, PRECISE) or accepted(op, EXACT))[0], backend)
+        sample = Sample.of(op, case, dtype)
         with outcome.check("override", f"case {case!r}"):
             wanted, got = (
                 [host().xp.asarray(backend.to_numpy(y)) for y in tensors_in(sample.raw(function, backend))]
