@@ -258,6 +258,18 @@ def test_static_arguments(compiled):
         power(x, [1])
 
 
+def test_static_arguments_by_name(compiled):
+    @pg.jit(static_argnames=("n", "how"))
+    def repeat(x, n, *, how="sum"):
+        x = sum(x * i for i in range(n))
+        return x if how == "sum" else -x
+
+    for n, how, expected in ((3, "sum", 6), (3, "minus", -6), (4, "sum", 12), (3, "sum", 6)):
+        assert repeat(pg.tensor(2.0), n, how=how).item() == expected
+        assert repeat(pg.tensor(2.0), n=n, how=how).item() == expected
+    assert repeat.stats().traces == 6  # by position and by name
+
+
 def test_numbers_among_the_arguments_are_no_constants(compiled, double):
     step = pg.jit(lambda x, a, b=1: x * a + b**2)
     for a, b in ((0.5, 1), (0.25, 2), (1e-30, 3), (7.0, 4)):
