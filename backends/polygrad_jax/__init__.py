@@ -9,6 +9,7 @@ from polygrad.core import Backend
 from polygrad_jax import functions, random, windows
 from polygrad_jax.compiler import XLA, device
 from polygrad_jax.creation import CREATION
+from polygrad_jax.programs import PROGRAMS
 
 __all__ = ["backend"]
 
@@ -74,5 +75,6 @@ backend = Backend(
     pad_constant=windows.pad_constant,
     **{name: getattr(random, name) for name in random.__all__},
     **functions.FAST,
+    **PROGRAMS,
     **CREATION,
 )
