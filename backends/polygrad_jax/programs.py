@@ -6,6 +6,7 @@ first call, because there is one program to compile. Inside somebody else's prog
 
 from collections.abc import Callable
 from functools import cache, partial
+from inspect import signature
 from typing import Any
 
 import jax
@@ -25,8 +26,9 @@ NAMES = (
 @cache
 def _program(name: str) -> Callable[..., Any]:
     """The op's body, compiled for each shape and each value of its parameters."""
-    op = declared.ops[name]
-    return jax.jit(partial(op.body, get_backend("jax").arrays), static_argnames=tuple(op.defaults))
+    body = declared.ops[name].body
+    parameters = [p.name for p in signature(body).parameters.values() if p.kind is not p.POSITIONAL_ONLY]
+    return jax.jit(partial(body, get_backend("jax").arrays), static_argnames=parameters)
 
 
 def _compiled(name: str) -> Callable[..., Any]:
