@@ -43,21 +43,24 @@ def load(folder: Path, part: str, dtype: pg.DType) -> tuple[pg.Tensor, pg.Tensor
 
 
 def network() -> nn.Sequential:
-    """Two convolutions with batch norm and pools, dropout and two linear layers: 56,714 parameters."""
+    """Two convolutions with pools and batch norm, dropout and two linear layers: 206,970 parameters.
+
+    The pools come first, as batch norm and ReLU are then a quarter of the work.
+    """
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False),
+        nn.MaxPool2d(2),
         nn.BatchNorm2d(16),
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1, bias=False),
+        nn.MaxPool2d(2),
         nn.BatchNorm2d(32),
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(32 * 7 * 7, 32),
+        nn.Dropout(0.3),
+        nn.Linear(32 * 7 * 7, 128),
         nn.ReLU(),
-        nn.Linear(32, 10),
+        nn.Linear(128, 10),
     )
 
 
@@ -123,7 +126,7 @@ def main() -> None:
     parser.add_argument("--download", action="store_true", help="fetch the files into that folder first")
     parser.add_argument("--batch", type=positive, default=64, help="images a step (default 64)")
     parser.add_argument("--lr", type=float, default=4e-3, help="highest learning rate (default 0.004)")
-    add_options(parser, "fashion", 1800)
+    add_options(parser, "fashion", 3600)
     args = parser.parse_args()
     check_output(parser, args.output, args.checkpoint)
     if args.download:
