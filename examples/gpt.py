@@ -59,7 +59,7 @@ def encode(text: str) -> tuple[pg.Tensor, str]:
 
 
 def learn(args: argparse.Namespace, tokens: pg.Tensor, letters: str) -> tuple[GPT2, list[float]]:
-    """AdamW over random pieces of the text; the model and the loss of every step."""
+    """AdamW over random pieces of the text, on gradients of norm 1 at most; the model and the loss of every step."""
     pg.manual_seed(args.seed)
     model = GPT2(len(letters), args.length, args.width, args.layers, args.heads, dropout=0.0)
     model = model.to(getattr(pg, args.dtype))
@@ -77,6 +77,7 @@ def learn(args: argparse.Namespace, tokens: pg.Tensor, letters: str) -> tuple[GP
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x).reshape((-1, len(letters))), y.reshape((-1,)))
         loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return loss
 
