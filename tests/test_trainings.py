@@ -118,22 +118,47 @@ def test_a_training_begun_on_numpy_goes_on_compiled(training, compiled, tmp_path
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with SIGKILL, which is POSIX")
-def test_a_process_that_is_killed_goes_on_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize(("name", "delay"), [("fashion", 0.01), ("gpt", 0.0)])
+def test_a_process_that_is_killed_goes_on_with_the_same_bits(name, delay, clothes, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
-    sizes = ["--length", "8", "--width", "8", "--layers", "1", "--heads", "1", "--steps", "60", "--every", "3"]
-    command = [sys.executable, str(EXAMPLES / "gpt.py"), "--text", str(tmp_path / "text.txt"), *sizes]
-    paths = ["--checkpoint", str(tmp_path / "x.pt"), "--output", str(tmp_path / "x.png")]
+    sizes = {
+        "fashion": ["--data", clothes, "--batch", 8, "--steps", 40, "--every", 10],
+        "gpt": [
+            "--text",
+            tmp_path,
+            "--length",
+            8,
+            "--width",
+            8,
+            "--layers",
+            1,
+            "--heads",
+            1,
+            "--steps",
+            60,
+            "--every",
+            3,
+        ],
+    }
+    command = [sys.executable, EXAMPLES / f"{name}.py", *sizes[name]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    with subprocess.Popen(
-        [*command, *paths], env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as process:
+
+    def started(stem):
+        paths = ["--checkpoint", tmp_path / f"{stem}.pt", "--output", tmp_path / f"{stem}.png"]
+        return subprocess.Popen(
+            [*map(str, (*command, *paths))], env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+
+    with started("x") as process:
         while not (tmp_path / "x.pt").exists() and process.poll() is None:
-            time.sleep(0.005)
+            time.sleep(0.002)
+        time.sleep(delay)  # seconds, into a step or a save
         process.kill()
-    assert len(pg.load(tmp_path / "x.pt")["losses"]) < 60
-    subprocess.run([*command, *paths], env=environment, check=True, capture_output=True)
-    others = ["--checkpoint", str(tmp_path / "y.pt"), "--output", str(tmp_path / "y.png")]
-    subprocess.run([*command, *others], env=environment, check=True, capture_output=True)
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < len(pg.load(tmp_path / "x.pt")["losses"]) < 40
+    for stem in ("x", "y"):
+        with started(stem) as process:
+            assert process.wait() == 0
     assert (tmp_path / "x.pt").read_bytes() == (tmp_path / "y.pt").read_bytes()
 
 
