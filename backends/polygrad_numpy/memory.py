@@ -1,6 +1,7 @@
 """glibc's allocator, asked to keep what one step frees for the next, which would else fault every page in again.
 
-It made a step of a small GPT 6 to 8 % faster. The memory is the process's: at most KEPT bytes at the top of the heap stay there.
+A step of a small GPT had 2000 to 8000 faults, and has none; it took 6 % less time in one comparison and no less in another. The
+memory is the process's: at most KEPT bytes at the top of the heap stay there.
 An environment that sets one of glibc's own variables (MALLOC_TRIM_THRESHOLD_ ...) is left alone.
 """
 
