@@ -409,6 +409,14 @@ def test_the_brief_suite_keeps_second_order_in_the_first_case():
     assert 0 < brief.checked["second"] < full.checked["second"]
 
 
+def test_the_brief_suite_looks_at_the_first_case_of_a_composite():
+    unit = next(u for u in suite.units() if u.name == "tensordot")
+    full, brief = (suite.run(unit, suite.subject(HOST, brief=brief)) for brief in (False, True))
+    assert not full.surprises and not brief.surprises
+    assert brief.applies == ["value", "reverse", "forward"] and brief.checked["value"] == 1
+    assert 0 < brief.checked["reverse"] < full.checked["reverse"]
+
+
 def test_a_module_without_a_backend_is_refused(stranger):
     with pytest.raises(pg.BackendNotAvailable):
         suite.load("stranger:nothing")

@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="of this backend, second order in the first case of each op only; may be repeated",
+        help="of this backend, second order in the first case of each op only, and the first case alone of each composite; "
+        "may be repeated",
     )
     made.add_argument("--json", metavar="FILE", help="write everything that was found as JSON")
     made.add_argument("--markdown", metavar="FILE", help="write the table as Markdown")

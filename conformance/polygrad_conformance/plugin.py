@@ -30,7 +30,8 @@ def pytest_addoption(parser):
         action="append",
         default=[],
         metavar="NAME",
-        help="of this backend, second order in the first case of each op only: for one that compiles every new shape",
+        help="of this backend, second order in the first case of each op only, and the first case alone of each composite: "
+        "for one that compiles every new shape",
     )
     group.addoption("--pg-json", metavar="FILE", help="write everything that was found as JSON")
     group.addoption("--pg-markdown", metavar="FILE", help="write the table as Markdown")

@@ -100,7 +100,8 @@ def load(name: str) -> tuple[Backend, str | None]:
 def subject(name: str, files: tuple[str, ...] = (), brief: bool = False) -> Subject:
     """The backend of that name (see `load`) with its known failures, those of further files included.
 
-    `brief` asks for second order in the first case of each op only.
+    `brief` asks for second order in the first case of each op only, and of a composite, which has no rule of its own and whose
+    parts are ops, for the first case in one precision.
 
     Raises:
         BackendNotAvailable: there is no such backend here.
