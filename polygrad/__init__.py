@@ -85,6 +85,23 @@ from polygrad.ops.composite import (
     sigmoid,
     softmax,
 )
+from polygrad.ops.counting import (
+    aminmax,
+    bincount,
+    bucketize,
+    cumulative_trapezoid,
+    dist,
+    histc,
+    kthvalue,
+    mode,
+    msort,
+    renorm,
+    std_mean,
+    trapezoid,
+    unique,
+    unique_consecutive,
+    var_mean,
+)
 from polygrad.ops.creation import (
     arange,
     asarray,
@@ -102,10 +119,13 @@ from polygrad.ops.creation import (
     is_tensor,
     isdtype,
     linspace,
+    logspace,
     ones,
     ones_like,
     result_type,
     tensor,
+    tril_indices,
+    triu_indices,
     zeros,
     zeros_like,
 )
@@ -191,6 +211,30 @@ from polygrad.ops.elementwise import (
     tanh,
     trunc,
 )
+from polygrad.ops.elementwise_beyond import (
+    clamp_max,
+    clamp_min,
+    deg2rad,
+    div,
+    float_power,
+    fmax,
+    fmin,
+    fmod,
+    frac,
+    frexp,
+    heaviside,
+    isneginf,
+    isposinf,
+    isreal,
+    ldexp,
+    logaddexp2,
+    polar,
+    rad2deg,
+    rsub,
+    view_as_complex,
+    view_as_real,
+)
+from polygrad.ops.elementwise_beyond import complex_of as complex
 from polygrad.ops.indexing import (
     gather,
     index_add,
@@ -203,8 +247,19 @@ from polygrad.ops.indexing import (
     take_along_axis,
     where,
 )
+from polygrad.ops.indexing_beyond import (
+    argwhere,
+    index_copy,
+    index_fill,
+    index_put,
+    index_reduce,
+    masked_scatter,
+    put,
+    scatter_reduce,
+)
 from polygrad.ops.info import __array_namespace_info__
 from polygrad.ops.linalg_beyond import kron
+from polygrad.ops.linalg_solving import chain_matmul, cholesky_inverse, cholesky_solve, logdet
 from polygrad.ops.place import (
     to_device,
 )
@@ -262,12 +317,34 @@ from polygrad.ops.shapes import (
     unflatten,
     unstack,
 )
+from polygrad.ops.shapes_beyond import (
+    as_strided,
+    cartesian_prod,
+    column_stack,
+    combinations,
+    diagonal_scatter,
+    dsplit,
+    dstack,
+    fliplr,
+    flipud,
+    hsplit,
+    hstack,
+    ravel,
+    rot90,
+    select_scatter,
+    slice_scatter,
+    tensor_split,
+    vander,
+    vsplit,
+    vstack,
+)
 from polygrad.ops.sorting import (
     argsort,
     sort,
     topk,
 )
 from polygrad.ops.special import angle, exp2, logit, sinc, xlogy
+from polygrad.ops.special_bessel import i0
 from polygrad.ops.special_erf import erf, erfc, erfinv
 from polygrad.ops.special_gamma import digamma, lgamma, polygamma
 from polygrad.ops.statistics import (
@@ -313,7 +390,7 @@ if _TYPE_CHECKING:
     from polygrad.nn import summary
 
 # PyTorch's names of the same functions, and its functions that are methods of the same name.
-cat = concat
+cat = concatenate = concat
 as_tensor, promote_types, Size = asarray, result_type, tuple
 det, inverse, slogdet = linalg.det, linalg.inv, linalg.slogdet
 matrix_exp, matrix_power, outer, ger, pinverse, trace, cross = (
@@ -344,7 +421,9 @@ is_complex, is_floating_point, norm, numel, unsqueeze = (
     Tensor.numel,
     Tensor.unsqueeze,
 )
-absolute, neg, mul, sub, div, true_divide = abs, negative, multiply, subtract, divide, divide
+absolute, neg, mul, sub, true_divide = abs, negative, multiply, subtract, divide
+swapdims, broadcast_tensors, row_stack, trapz = swapaxes, broadcast_arrays, vstack, trapezoid
+sgn, fix, bitwise_not = sign, trunc, bitwise_invert
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 clamp, cumsum, cumprod, unsqueeze_, permute, movedim = (

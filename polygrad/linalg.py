@@ -34,8 +34,10 @@ from polygrad.ops.linalg_decompositions import (
     svd,
     svdvals,
 )
+from polygrad.ops.linalg_solving import lu, lu_factor, lu_solve, tensorinv, tensorsolve
 from polygrad.ops.products import matmul, tensordot, vecdot
 from polygrad.ops.shapes import matrix_transpose
+from polygrad.ops.shapes_beyond import powers as vander
 
 __all__ = [
     "cholesky",
@@ -50,6 +52,9 @@ __all__ = [
     "householder_product",
     "inv",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -67,7 +72,10 @@ __all__ = [
     "svd",
     "svdvals",
     "tensordot",
+    "tensorinv",
+    "tensorsolve",
     "trace",
+    "vander",
     "vecdot",
     "vector_norm",
 ]

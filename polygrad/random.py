@@ -451,6 +451,7 @@ def randint_like(
     return randint.__wrapped__(input._backend, low, high, input.shape, **options)
 
 
+@method
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """Ones with the probabilities in `input` (or all with probability `p`), else zeros, in the dtype of `input`.
 
@@ -478,6 +479,7 @@ def dropout_mask(x: Tensor, p: float, *, generator: Generator | None = None) -> 
     return generator._draw(draw_mask, n, 16, device=x.device, shape=shape, threshold=threshold), threshold / 65536
 
 
+@method
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
@@ -522,3 +524,30 @@ def random_normal(x: Tensor, mean: float, std: float, generator: Generator | Non
 def random_uniform(x: Tensor, low: float, high: float, generator: Generator | None) -> Tensor:
     """Uniform numbers in the shape, dtype, device and backend of x."""
     return uniform.__wrapped__(x._backend, low, high, x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+@method
+def random_exponential(x: Tensor, scale: float, generator: Generator | None) -> Tensor:
+    """Exponentially distributed numbers in the shape, dtype, device and backend of x."""
+    return exponential.__wrapped__(x._backend, scale, x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+@method
+def random_bernoulli(x: Tensor, p: Any, generator: Generator | None) -> Tensor:
+    """Ones with probability p (a number, or a tensor of the shape of x) in the dtype, device and backend of x."""
+    if isinstance(p, Tensor):
+        return bernoulli(p, generator=generator)
+    return bernoulli(x, p, generator=generator)
+
+
+@method
+def random_integers(x: Tensor, low: int, high: int | None, generator: Generator | None) -> Tensor:
+    """Integers of [low, high) in the shape, dtype, device and backend of x; see `Tensor.random_`."""
+    if high is None and low:
+        low, high = 0, low
+    elif high is None:
+        exact = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53, "bool": 1}
+        bits = exact.get(x.dtype.name, 8 * x.dtype.itemsize - x.dtype.is_signed)
+        high = 2 ** min(bits, 61)
+    drawn = randint.__wrapped__(x._backend, low, high, x.shape, generator=generator, device=x.device)
+    return x._backend.tensors.astype(drawn, x.dtype)

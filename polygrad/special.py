@@ -1,7 +1,7 @@
 """Special functions under SciPy's names, differentiable to any order."""
 
 from polygrad.ops.composite import log_softmax, logsumexp, sigmoid, softmax
-from polygrad.ops.elementwise import expm1, log1p
+from polygrad.ops.elementwise import expm1, log1p, round
 from polygrad.ops.special import entr, exp2, kl_div, log_sigmoid, logit, rel_entr, sinc, xlog1py, xlogy
 from polygrad.ops.special_bessel import i0, i0e, i1, i1e
 from polygrad.ops.special_erf import erf, erfc, erfcinv, erfcx, erfinv, log_ndtr, ndtr, ndtri
@@ -42,6 +42,7 @@ __all__ = [
     "polygamma",
     "psi",
     "rel_entr",
+    "round",
     "sinc",
     "softmax",
     "xlog1py",

@@ -147,14 +147,28 @@ def overwrite(x: Tensor, value: Any) -> Tensor:
         if order.index(value.dtype.category) > order.index(x.dtype.category):
             raise RuntimeError(f"result type {value.dtype} can't be cast to the desired output type {x.dtype}")
         value = xp.astype(value, x.dtype)
+    return _put(x, value)
+
+
+@method
+def rebind(x: Tensor, value: Tensor) -> Tensor:
+    """Put `value`, whatever its shape, into the box; the history is that of `value`.
+
+    Raises RuntimeError where `x` is a leaf that requires grad.
+    """
+    check_writable(x)
+    return _put(x, value)
+
+
+def _put(x: Tensor, value: Tensor) -> Tensor:
     count_write(x)
     if recording():
         x._array, x._node = value._array, value._node
         if type(x._node) is Leaf:
-            x._node = xp.clone(value)._node
+            x._node = value._backend.tensors.clone(value)._node
         owner = (x._extra or {}).get("owner")
         if owner is not None:
-            owner._put(value._array, backend)
+            owner._put(value._array, value._backend)
     else:
-        x._put(value._array, backend)
+        x._put(value._array, value._backend)
     return x

@@ -165,6 +165,35 @@ def linspace(backend, start, stop, /, num, *, dtype=None, device=None, endpoint=
     return _made(backend.xp.linspace(start, stop, num, endpoint=endpoint, **options), backend, requires_grad)
 
 
+@creation
+def logspace(backend, start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+    """`steps` powers of `base` with evenly spaced exponents from `start` to `end`."""
+    kind = "complex" if any(isinstance(v, complex) for v in (start, end, base)) else "floating"
+    options = _options(backend, dtype, device, kind)
+    exponents = backend.tensors.linspace(start, end, steps, dtype=dtype, device=device)
+    y = backend.tensors.pow(backend.tensors.full((), base, **options), exponents)
+    return y.requires_grad_() if requires_grad else y
+
+
+def _triangle_indices(backend, row, col, keep, dtype, device):
+    places = [(i, j) for i in range(row) for j in range(col) if keep(j - i)]
+    options = _options(backend, "int64" if dtype is None else dtype, device)
+    flat = backend.xp.asarray([i for i, _ in places] + [j for _, j in places], **options)
+    return new_tensor(backend.arrays.reshape(flat, (2, len(places))), backend)
+
+
+@creation
+def tril_indices(backend, row, col, offset=0, *, dtype=None, device=None):
+    """The rows and the columns of the lower triangle of a row x col matrix up to the `offset`-th diagonal, as (2, n) int64."""
+    return _triangle_indices(backend, row, col, lambda k: k <= offset, dtype, device)
+
+
+@creation
+def triu_indices(backend, row, col, offset=0, *, dtype=None, device=None):
+    """The rows and the columns of the upper triangle of a row x col matrix from the `offset`-th diagonal on, as (2, n) int64."""
+    return _triangle_indices(backend, row, col, lambda k: k >= offset, dtype, device)
+
+
 def _like(name: str) -> Callable[..., Any]:
     def make(backend, x, /, *, dtype=None, device=None, requires_grad=False):
         home = x._backend if isinstance(x, Tensor) else backend

@@ -6,6 +6,7 @@ norm where it is concave, else the limit.
 
 from __future__ import annotations
 
+import builtins
 import cmath
 import math
 from typing import Any
@@ -377,9 +378,13 @@ def floor(x, /):
     """The largest integer not above x; its derivative is zero."""
 
 
-@pointwise(x=0, dtypes="numeric", domain=(0.1, 0.4))
-def round(x, /):
-    """The nearest integer, halves to even; its derivative is zero."""
+@pointwise(x=0, dtypes="numeric", domain=(0.1, 0.4), cases=[((3, 4),), case((3, 4), decimals=2)])
+def round(xp, x, /, *, decimals=0):
+    """The nearest number with so many decimals, halves to even (tens, hundreds ... if negative); its derivative is zero."""
+    if decimals == 0:
+        return xp.raw.round(x)
+    scale = 10.0 ** builtins.abs(decimals)
+    return xp.raw.round(x * scale) / scale if decimals > 0 else xp.raw.round(x / scale) * scale
 
 
 @pointwise(x=0, dtypes="real", domain=(0.1, 0.9))

@@ -485,9 +485,10 @@ def put_along_axis_add(xp, x, indices, /, *, shape, axis):
 @composite(dtypes="any", cases=[case((3, 4), 1, ints((2, 3), 0, 4))])
 def gather(xp, input, dim, index):
     """Elements picked along `dim` by `index`, which may be shorter than the input elsewhere (PyTorch's gather)."""
-    d = dim % len(input.shape)
-    key = tuple(slice(None) if i == d else slice(0, n) for i, n in enumerate(index.shape))
-    return xp.take_along_axis(input[key], index, axis=d)
+    d = dim % max(len(input.shape), 1)
+    if any(i != d and m != n for i, (m, n) in enumerate(zip(index.shape, input.shape, strict=True))):
+        input = input[tuple(slice(None) if i == d else slice(0, n) for i, n in enumerate(index.shape))]
+    return xp.take_along_axis(input, index, axis=d)
 
 
 @composite(dtypes="numeric", cases=[case((3, 4), 1, ints((5,), 0, 4), (3, 5))])

@@ -1,4 +1,4 @@
-"""Methods that work element by element or pick elements, as PyTorch names them."""
+"""Methods that work element by element, as PyTorch names them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoImaginaryPart(RuntimeError, AttributeError):
 
 
 class ElementwiseMethods(Described):
-    """Methods that work element by element or pick elements, as PyTorch names them."""
+    """Methods that work element by element, as PyTorch names them."""
 
     __slots__ = ()
 
@@ -110,9 +110,9 @@ class ElementwiseMethods(Described):
         """`polygrad.ceil` of this tensor."""
         return functions.ceil(self)
 
-    def round(self) -> Tensor:
+    def round(self, *, decimals: int = 0) -> Tensor:
         """`polygrad.round` of this tensor."""
-        return functions.round(self)
+        return functions.round(self, decimals=decimals)
 
     def trunc(self) -> Tensor:
         """`polygrad.trunc` of this tensor."""
@@ -202,6 +202,86 @@ class ElementwiseMethods(Described):
         """`polygrad.angle` of this tensor."""
         return functions.angle(self)
 
+    def exp2(self) -> Tensor:
+        """`polygrad.exp2` of this tensor."""
+        return functions.exp2(self)
+
+    def erfc(self) -> Tensor:
+        """`polygrad.erfc` of this tensor."""
+        return functions.erfc(self)
+
+    def erfinv(self) -> Tensor:
+        """`polygrad.erfinv` of this tensor."""
+        return functions.erfinv(self)
+
+    def lgamma(self) -> Tensor:
+        """`polygrad.lgamma` of this tensor."""
+        return functions.lgamma(self)
+
+    def digamma(self) -> Tensor:
+        """`polygrad.digamma` of this tensor."""
+        return functions.digamma(self)
+
+    def sinc(self) -> Tensor:
+        """`polygrad.sinc` of this tensor."""
+        return functions.sinc(self)
+
+    def i0(self) -> Tensor:
+        """`polygrad.special.i0` of this tensor."""
+        return functions.special.i0(self)
+
+    def arcsinh(self) -> Tensor:
+        """`polygrad.asinh` of this tensor."""
+        return functions.asinh(self)
+
+    def arccosh(self) -> Tensor:
+        """`polygrad.acosh` of this tensor."""
+        return functions.acosh(self)
+
+    def arctanh(self) -> Tensor:
+        """`polygrad.atanh` of this tensor."""
+        return functions.atanh(self)
+
+    def frac(self) -> Tensor:
+        """`polygrad.frac` of this tensor."""
+        return functions.frac(self)
+
+    def fix(self) -> Tensor:
+        """`polygrad.trunc` of this tensor."""
+        return functions.trunc(self)
+
+    def deg2rad(self) -> Tensor:
+        """`polygrad.deg2rad` of this tensor."""
+        return functions.deg2rad(self)
+
+    def rad2deg(self) -> Tensor:
+        """`polygrad.rad2deg` of this tensor."""
+        return functions.rad2deg(self)
+
+    def sgn(self) -> Tensor:
+        """`polygrad.sign` of this tensor."""
+        return functions.sign(self)
+
+    def signbit(self) -> Tensor:
+        """`polygrad.signbit` of this tensor."""
+        return functions.signbit(self)
+
+    def isposinf(self) -> Tensor:
+        """`polygrad.isposinf` of this tensor."""
+        return functions.isposinf(self)
+
+    def isneginf(self) -> Tensor:
+        """`polygrad.isneginf` of this tensor."""
+        return functions.isneginf(self)
+
+    def isreal(self) -> Tensor:
+        """`polygrad.isreal` of this tensor."""
+        return functions.isreal(self)
+
+    def conj_physical(self) -> Tensor:
+        """`polygrad.conj` of this tensor."""
+        return functions.conj(self)
+
     def softmax(self, dim: int) -> Tensor:
         """`polygrad.softmax` along `dim`."""
         return functions.softmax(self, axis=dim)
@@ -222,9 +302,13 @@ class ElementwiseMethods(Described):
         """`polygrad.multiply` of this tensor and `other`."""
         return functions.multiply(self, other)
 
-    def div(self, other: Any) -> Tensor:
-        """`polygrad.divide` of this tensor and `other`."""
-        return functions.divide(self, other)
+    def div(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        """`polygrad.div` of this tensor and `other`."""
+        return functions.div(self, other, rounding_mode=rounding_mode)
+
+    def divide(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        """`polygrad.div` of this tensor and `other`."""
+        return functions.div(self, other, rounding_mode=rounding_mode)
 
     def true_divide(self, other: Any) -> Tensor:
         """`polygrad.divide` of this tensor and `other`."""
@@ -314,29 +398,69 @@ class ElementwiseMethods(Described):
         """`polygrad.bitwise_xor` of this tensor and `other`."""
         return functions.bitwise_xor(self, other)
 
-    def matmul(self, other: Any) -> Tensor:
-        """`polygrad.matmul` of this tensor and `other`."""
-        return functions.matmul(self, other)
+    def fmod(self, other: Any) -> Tensor:
+        """`polygrad.fmod` of this tensor and `other`."""
+        return functions.fmod(self, other)
 
-    def mm(self, other: Any) -> Tensor:
-        """`polygrad.matmul` of this tensor and `other`."""
-        return functions.matmul(self, other)
+    def fmax(self, other: Any) -> Tensor:
+        """`polygrad.fmax` of this tensor and `other`."""
+        return functions.fmax(self, other)
 
-    def bmm(self, other: Any) -> Tensor:
-        """`polygrad.matmul` of this tensor and `other`."""
-        return functions.matmul(self, other)
+    def fmin(self, other: Any) -> Tensor:
+        """`polygrad.fmin` of this tensor and `other`."""
+        return functions.fmin(self, other)
 
-    def mv(self, other: Any) -> Tensor:
-        """`polygrad.matmul` of this tensor and `other`."""
-        return functions.matmul(self, other)
+    def float_power(self, other: Any) -> Tensor:
+        """`polygrad.float_power` of this tensor and `other`."""
+        return functions.float_power(self, other)
 
-    def outer(self, other: Any) -> Tensor:
-        """`polygrad.linalg.outer` of this tensor and `other`."""
-        return functions.linalg.outer(self, other)
+    def logaddexp2(self, other: Any) -> Tensor:
+        """`polygrad.logaddexp2` of this tensor and `other`."""
+        return functions.logaddexp2(self, other)
 
-    def dot(self, other: Any) -> Tensor:
-        """The sum of products of two vectors, without conjugation."""
-        return functions.sum(functions.multiply(self, other))
+    def nextafter(self, other: Any) -> Tensor:
+        """`polygrad.nextafter` of this tensor and `other`."""
+        return functions.nextafter(self, other)
+
+    def xlogy(self, other: Any) -> Tensor:
+        """`polygrad.xlogy` of this tensor and `other`."""
+        return functions.xlogy(self, other)
+
+    def ldexp(self, other: Any) -> Tensor:
+        """`polygrad.ldexp` of this tensor and `other`."""
+        return functions.ldexp(self, other)
+
+    def not_equal(self, other: Any) -> Tensor:
+        """`polygrad.not_equal` of this tensor and `other`."""
+        return functions.not_equal(self, other)
+
+    def less(self, other: Any) -> Tensor:
+        """`polygrad.less` of this tensor and `other`."""
+        return functions.less(self, other)
+
+    def less_equal(self, other: Any) -> Tensor:
+        """`polygrad.less_equal` of this tensor and `other`."""
+        return functions.less_equal(self, other)
+
+    def greater(self, other: Any) -> Tensor:
+        """`polygrad.greater` of this tensor and `other`."""
+        return functions.greater(self, other)
+
+    def greater_equal(self, other: Any) -> Tensor:
+        """`polygrad.greater_equal` of this tensor and `other`."""
+        return functions.greater_equal(self, other)
+
+    def bitwise_left_shift(self, other: Any) -> Tensor:
+        """`polygrad.bitwise_left_shift` of this tensor and `other`."""
+        return functions.bitwise_left_shift(self, other)
+
+    def bitwise_right_shift(self, other: Any) -> Tensor:
+        """`polygrad.bitwise_right_shift` of this tensor and `other`."""
+        return functions.bitwise_right_shift(self, other)
+
+    def heaviside(self, values: Any) -> Tensor:
+        """`polygrad.heaviside` of this tensor and `values`."""
+        return functions.heaviside(self, values)
 
     def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """This tensor plus `alpha` times `other`."""
@@ -345,6 +469,46 @@ class ElementwiseMethods(Described):
     def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """This tensor minus `alpha` times `other`."""
         return functions.subtract(self, other if alpha == 1 else functions.multiply(other, alpha))
+
+    def subtract(self, other: Any, *, alpha: Any = 1) -> Tensor:
+        """This tensor minus `alpha` times `other`."""
+        return self.sub(other, alpha=alpha)
+
+    def addcmul(self, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+        """`self + value * tensor1 * tensor2`."""
+        return functions.addcmul(self, tensor1, tensor2, value=value)
+
+    def addcdiv(self, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+        """`self + value * tensor1 / tensor2`."""
+        return functions.addcdiv(self, tensor1, tensor2, value=value)
+
+    def logit(self, eps: float | None = None) -> Tensor:
+        """`polygrad.logit` of this tensor."""
+        return functions.logit(self, eps)
+
+    def polygamma(self, n: int) -> Tensor:
+        """The n-th derivative of `digamma`."""
+        return functions.polygamma(n, self)
+
+    def mvlgamma(self, p: int) -> Tensor:
+        """The logarithm of the multivariate gamma function of dimension `p`."""
+        return functions.special.multigammaln(self, p)
+
+    def frexp(self) -> Any:
+        """Mantissas and exponents of 2 (a named tuple)."""
+        return functions.frexp(self)
+
+    def nan_to_num(self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+        """With NaN and the infinities replaced by finite numbers, the largest ones by default."""
+        return functions.nan_to_num(self, nan, posinf, neginf)
+
+    def clamp_min(self, min: Any) -> Tensor:
+        """The elements, not less than `min`."""
+        return functions.clamp_min(self, min)
+
+    def clamp_max(self, max: Any) -> Tensor:
+        """The elements, not more than `max`."""
+        return functions.clamp_max(self, max)
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
         """The elements limited to [min, max]."""
@@ -357,42 +521,6 @@ class ElementwiseMethods(Described):
     def lerp(self, end: Any, weight: Any) -> Tensor:
         """`self + weight * (end - self)`."""
         return functions.add(self, functions.multiply(weight, functions.subtract(end, self)))
-
-    def addmm(self, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """`beta * self + alpha * (mat1 @ mat2)`."""
-        return functions.add(functions.multiply(self, beta), functions.multiply(functions.matmul(mat1, mat2), alpha))
-
-    def where(self, condition: Any, other: Any) -> Tensor:
-        """This tensor where `condition` holds, else `other`."""
-        return functions.where(condition, self, other)
-
-    def masked_fill(self, mask: Any, value: Any) -> Tensor:
-        """With `value` where `mask` is true."""
-        return functions.where(mask, value, self)
-
-    def masked_select(self, mask: Any) -> Tensor:
-        """The elements where `mask` is true, in one axis."""
-        return functions.index(functions.broadcast_to(self, functions.broadcast_shapes(self.shape, mask.shape)), mask)
-
-    def gather(self, dim: int, index: Any) -> Tensor:
-        """Elements picked along `dim` by `index`."""
-        return functions.take_along_axis(self, index, axis=dim)
-
-    def index_select(self, dim: int, index: Any) -> Tensor:
-        """Slices picked along `dim`."""
-        return functions.take(self, index, axis=dim)
-
-    def take_along_dim(self, indices: Any, dim: int) -> Tensor:
-        """Elements picked along `dim` by `indices`."""
-        return functions.take_along_axis(self, indices, axis=dim)
-
-    def take(self, index: Any) -> Tensor:
-        """Elements picked from the flattened tensor."""
-        return functions.index(functions.reshape(self, (-1,)), index)
-
-    def nonzero(self) -> Tensor:
-        """Positions of the elements that are not zero, one a row."""
-        return functions.stack(functions.nonzero(self), axis=1)
 
     def allclose(self, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
         """True when all elements agree within `atol + rtol * abs(other)`."""

@@ -124,6 +124,12 @@ class PlaceMethods(Described):
         """Ones of this backend, and of this dtype and device unless given."""
         return functions.new_full(self, sizes(size), 1, dtype, device, requires_grad)
 
+    def new_empty(
+        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
+    ) -> Tensor:
+        """A tensor of any values (zeros) of this backend, and of this dtype and device unless given."""
+        return functions.new_full(self, sizes(size), 0, dtype, device, requires_grad)
+
     def new_full(
         self, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False
     ) -> Tensor:
@@ -135,3 +141,27 @@ class PlaceMethods(Described):
     ) -> Tensor:
         """`data` on this backend, in this dtype and on this device unless given."""
         return functions.new_tensor_like(self, data, dtype, device, requires_grad)
+
+    def get_device(self) -> builtins.int:
+        """The number of the accelerator that the tensor is on, -1 on the host."""
+        name = str(self.device).lower()
+        number = "".join(c if c.isdigit() else " " for c in name).split()
+        return -1 if "cpu" in name else builtins.int(number[-1]) if number else 0
+
+    def is_signed(self) -> builtins.bool:
+        """True for dtypes that have negative numbers."""
+        return self.dtype.is_signed
+
+    def is_nonzero(self) -> builtins.bool:
+        """True when the one element is not zero. Raises RuntimeError for other numbers of elements."""
+        return builtins.bool(self)
+
+    def bernoulli(self, p: Any = None, *, generator: Any = None) -> Tensor:
+        """Ones with the probabilities in this tensor (or all with probability `p`), else zeros."""
+        return functions.bernoulli(self, p, generator=generator)
+
+    def multinomial(
+        self, num_samples: builtins.int, replacement: builtins.bool = False, *, generator: Any = None
+    ) -> Tensor:
+        """Indices drawn by the weights in each row."""
+        return functions.multinomial(self, num_samples, replacement, generator=generator)

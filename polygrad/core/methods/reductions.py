@@ -153,6 +153,92 @@ class ReductionMethods(Described):
         """The `k` largest elements along `dim` and their indices, in order."""
         return ValuesAndIndices(*functions.topk(self, k, dim, largest))
 
+    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The lower median of all elements, or along `dim` with its indices."""
+        return functions.median(self, dim, keepdim)
+
+    def nanmedian(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """`median` of the elements that are not NaN."""
+        return functions.nanmedian(self, dim, keepdim)
+
+    def mode(self, dim: int = -1, keepdim: bool = False) -> Any:
+        """The most frequent elements along `dim`, and their indices."""
+        return functions.mode(self, dim, keepdim)
+
+    def kthvalue(self, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+        """The k-th smallest elements along `dim`, counted from 1, and their indices."""
+        return functions.kthvalue(self, k, dim, keepdim)
+
+    def quantile(
+        self, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    ) -> Tensor:
+        """The q-quantile of all elements, or along `dim`."""
+        return functions.quantile(self, q, dim, keepdim, interpolation=interpolation)
+
+    def nansum(self, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        """The sum of the elements that are not NaN."""
+        return functions.nansum(self, axis=axes(dim), keepdims=keepdim, dtype=dtype)
+
+    def nanmean(self, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        """The mean of the elements that are not NaN."""
+        return functions.nanmean(self, axis=axes(dim), keepdims=keepdim, dtype=dtype)
+
+    def aminmax(self, *, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest and the largest element, of all or along `dim` (a named tuple)."""
+        return functions.aminmax(self, dim=dim, keepdim=keepdim)
+
+    def cummax(self, dim: int) -> Any:
+        """The largest elements so far along `dim`, and their indices."""
+        return functions.cummax(self, dim)
+
+    def cummin(self, dim: int) -> Any:
+        """The smallest elements so far along `dim`, and their indices."""
+        return functions.cummin(self, dim)
+
+    def logcumsumexp(self, dim: int) -> Tensor:
+        """The logarithm of running sums of exponentials along `dim`."""
+        return functions.logcumsumexp(self, dim)
+
+    def msort(self) -> Tensor:
+        """The elements in order along the first axis."""
+        return functions.msort(self)
+
+    def dist(self, other: Any, p: Any = 2) -> Tensor:
+        """The p-norm of the difference."""
+        return functions.dist(self, other, p)
+
+    def renorm(self, p: Any, dim: int, maxnorm: float) -> Tensor:
+        """With each slice along `dim` scaled down to the p-norm `maxnorm` where it exceeds that."""
+        return functions.renorm(self, p, dim, maxnorm)
+
+    def histc(self, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+        """How many elements lie in each of `bins` equal intervals from min to max."""
+        return functions.histc(self, bins, min, max)
+
+    def bincount(self, weights: Any = None, minlength: int = 0) -> Tensor:
+        """How often each of 0, 1, 2 ... occurs, or the sum of its weights."""
+        return functions.bincount(self, weights, minlength)
+
+    def unique(
+        self, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    ) -> Any:
+        """The distinct elements, or slices along `dim`; what else is asked for makes it a tuple."""
+        return functions.unique(self, sorted, return_inverse, return_counts, dim)
+
+    def unique_consecutive(
+        self, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    ) -> Any:
+        """One of each run of equal neighbours; what else is asked for makes it a tuple."""
+        return functions.unique_consecutive(self, return_inverse, return_counts, dim)
+
+    def cov(self, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+        """The covariance matrix of variables in rows."""
+        return functions.cov(self, correction=correction, fweights=fweights, aweights=aweights)
+
+    def corrcoef(self) -> Tensor:
+        """The correlation coefficients of variables in rows."""
+        return functions.corrcoef(self)
+
     def trace(self) -> Tensor:
         """The sum of the diagonal of a matrix."""
         return functions.linalg.trace(self)

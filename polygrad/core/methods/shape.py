@@ -72,6 +72,20 @@ class ShapeMethods(Described):
         """Bytes of one element."""
         return self.dtype.itemsize
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._size * self.dtype.itemsize
+
+    def is_same_size(self, other: Tensor) -> bool:
+        """True when the shapes are equal."""
+        return self.shape == other.shape
+
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one size may be -1."""
         return functions.reshape(self, sizes(shape))
@@ -116,6 +130,14 @@ class ShapeMethods(Described):
         """Two axes exchanged."""
         return functions.swapaxes(self, axis0, axis1)
 
+    def swapdims(self, dim0: int, dim1: int) -> Tensor:
+        """Two axes exchanged."""
+        return functions.swapaxes(self, dim0, dim1)
+
+    def adjoint(self) -> Tensor:
+        """The conjugate transpose of the last two axes."""
+        return self.mH
+
     def t(self) -> Tensor:
         """The transpose of a tensor of at most two axes."""
         return functions.matrix_transpose(self) if self.ndim == 2 else self  # type: ignore[return-value]
@@ -127,6 +149,14 @@ class ShapeMethods(Described):
     def movedim(self, source: Any, destination: Any) -> Tensor:
         """Axes moved to other positions."""
         return functions.moveaxis(self, source, destination)
+
+    def moveaxis(self, source: Any, destination: Any) -> Tensor:
+        """Axes moved to other positions."""
+        return functions.moveaxis(self, source, destination)
+
+    def ravel(self) -> Tensor:
+        """All elements in one axis."""
+        return functions.reshape(self, (-1,))
 
     def expand(self, *size: Any) -> Tensor:
         """Axes of size one repeated to `size`; -1 keeps a size."""
@@ -160,6 +190,50 @@ class ShapeMethods(Described):
         """Axes reversed."""
         return functions.flip(self, axis=sizes(dims))
 
+    def fliplr(self) -> Tensor:
+        """The second axis reversed."""
+        return functions.fliplr(self)
+
+    def flipud(self) -> Tensor:
+        """The first axis reversed."""
+        return functions.flipud(self)
+
+    def rot90(self, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+        """Turned k times by 90 degrees in the plane of two axes."""
+        return functions.rot90(self, k, dims)
+
+    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of an axis, `step` apart: their number in its place, their `size` elements as a new last axis."""
+        return functions.sliding_windows(self, dimension, size, step)
+
+    def as_strided(self, size: Any, stride: Any, storage_offset: int = 0) -> Tensor:
+        """The elements that a view of this size and these strides names, as a tensor of its own."""
+        return functions.as_strided(self, size, stride, storage_offset)
+
+    def sum_to_size(self, *size: Any) -> Tensor:
+        """Summed over the axes that broadcasting from `size` would repeat."""
+        return functions.sum_to_size(self, *sizes(size))
+
+    def tensor_split(self, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """So many nearly equal pieces along an axis, or the pieces between the given places."""
+        return functions.tensor_split(self, indices_or_sections, dim)
+
+    def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along the second axis (the first of a vector) into equal pieces."""
+        return functions.hsplit(self, indices_or_sections)
+
+    def vsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along the first axis into equal pieces."""
+        return functions.vsplit(self, indices_or_sections)
+
+    def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """`tensor_split` along the third axis into equal pieces."""
+        return functions.dsplit(self, indices_or_sections)
+
+    def split_with_sizes(self, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """Pieces of the given sizes along an axis."""
+        return functions.split(self, split_sizes, dim)
+
     def split(self, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces of the given size (or sizes) along an axis."""
         return functions.split(self, split_size, dim)
@@ -185,6 +259,18 @@ class ShapeMethods(Described):
     def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
         """A diagonal of two axes, as the last axis."""
         return functions.linalg.diagonal(functions.moveaxis(self, (dim1, dim2), (-2, -1)), offset=offset)
+
+    def diag(self, diagonal: int = 0) -> Tensor:
+        """The matrix with a vector on a diagonal, or a diagonal of a matrix."""
+        return functions.diag(self, diagonal)
+
+    def diagflat(self, offset: int = 0) -> Tensor:
+        """The matrix with all elements on a diagonal."""
+        return functions.diagflat(self, offset)
+
+    def diag_embed(self, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+        """Tensors with the last axis on a diagonal of two new axes."""
+        return functions.diag_embed(self, offset, dim1, dim2)
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """The lower triangle."""

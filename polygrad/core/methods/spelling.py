@@ -29,6 +29,10 @@ class Described:
         def dtype(self) -> DType:
             """The data type."""
 
+        @property
+        def device(self) -> Any:
+            """Where the values are, in the library's terms."""
+
 
 def axes(dim: Any) -> Any:
     """The axes that PyTorch's `dim` names, which may be a list."""
