@@ -8,7 +8,9 @@ which a method reaches an op. Functions follow the standard and methods follow P
 from __future__ import annotations
 
 import numbers
-from sys import getrefcount
+from opcode import opmap
+from sys import _getframe, getrefcount
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from polygrad.core.backend import Namespace, backend_of
@@ -55,6 +57,12 @@ def _references_to_a_temporary() -> int:
 
 
 TEMPORARY = _references_to_a_temporary()
+STORES = {opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in opmap}
+
+
+def _assigned(frame: FrameType) -> bool:
+    """True where a frame stands at `x[...] = value`, and not at a call of the method, which holds one reference less."""
+    return frame.f_code.co_code[frame.f_lasti] in STORES
 
 
 class Operators(Described):
@@ -292,7 +300,7 @@ class Operators(Described):
         return functions.index(self, key)
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
-        if self._loses_writes and getrefcount(self) == TEMPORARY:
+        if self._loses_writes and getrefcount(self) == TEMPORARY and _assigned(_getframe(1)):
             raise RuntimeError(
                 "this would write into a temporary tensor that nothing refers to, because indexing gives a value and not a "
                 "view: write x[i, j] = value with one index in place of x[i][j] = value, or give the tensor a name first"
