@@ -1,5 +1,6 @@
 """What `import polygrad` costs beside NumPy: processor seconds and resident memory of a new process, the least of several.
 
+polygrad reads its backend when the first tensor is made, so its figure is of NumPy, of polygrad and of one tensor.
 `python benchmarks/importing.py` compares NumPy (the base of the ratios), polygrad, HIPS autograd, JAX and PyTorch.
 """
 
@@ -17,20 +18,26 @@ from peers import save
 PROGRAM = """
 from time import process_time
 start = process_time()
-import {module}
+{statement}
 spent = process_time() - start
 status = open("/proc/self/status").read()
 print(spent, int(status[status.index("VmRSS:") :].split()[1]) / 1024)
 """
-MODULES = ("numpy", "polygrad", "autograd", "jax", "torch")
+STATEMENTS = {
+    "numpy": "import numpy",
+    "polygrad": "import numpy, polygrad; polygrad.zeros(1)",
+    "autograd": "import autograd",
+    "jax": "import jax",
+    "torch": "import torch",
+}
 
 
-def cost(module: str, cache: str) -> tuple[float, float]:
-    """Milliseconds and MB of one process that imports the module; the interpreter's own memory is in it."""
+def cost(statement: str, cache: str) -> tuple[float, float]:
+    """Milliseconds and MB of one process that runs the statement; the interpreter's own memory is in it."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
         "PYTHONPYCACHEPREFIX": cache
     }
-    command = [sys.executable, "-c", PROGRAM.format(module=module)]
+    command = [sys.executable, "-c", PROGRAM.format(statement=statement)]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     if answer.returncode:
         raise ImportError(answer.stderr.strip().splitlines()[-1])
@@ -48,15 +55,15 @@ def main() -> None:
     errors: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as cache:  # the first round compiles
         for _ in range(args.rounds):
-            for module in MODULES:
+            for module, statement in STATEMENTS.items():
                 if module not in errors:
                     try:
-                        found.setdefault(module, []).append(cost(module, cache))
+                        found.setdefault(module, []).append(cost(statement, cache))
                     except ImportError as error:
                         errors[module] = str(error)
     least = {m: (min(t for t, _ in f), min(r for _, r in f)) for m, f in found.items()}
     records = []
-    for module in MODULES:
+    for module in STATEMENTS:
         record = {"workload": "import", "framework": module}
         if module in errors:
             record["error"] = errors[module]

@@ -44,7 +44,7 @@ INTRODUCTION = """# Performance
 
 Written by `python benchmarks/report.py` from `benchmarks/results`. Every figure is of a whole step (or op) in a process of its own. The
 frameworks ran in turn, each sample is judged by how long its process stood in the run queue, and the figure is the median of the quiet
-ones (`benchmarks/quiet.py`). It was all measured on a shared two-core machine that was busy with other work: times are long and vary, and
+ones (`benchmarks/quiet.py`). It was all measured on a shared two-core machine, often busy with other work: times are long and vary, and
 the ratios to the first framework of a table, in brackets, are what to read. A `*` marks processor time, which stands for time where the
 process spent more than 5 % of it waiting for a processor. Peak memory is the process' largest resident set, the framework itself included.
 
