@@ -288,6 +288,25 @@ def test_known_failures_are_strict():
     assert outcome_with(failure).surprises
     assert not outcome_with(failure, known=[listed]).surprises
     assert "take it off the list" in outcome_with(known=[listed]).surprises[0]
+
+
+def test_a_brief_run_judges_only_entries_whose_check_it_made():
+    outcome = outcome_with(known=[("value", "*complex64", "the library is wrong")])
+    outcome.brief = True
+    with outcome.check("value", "case (3, 4), float64"):
+        pass
+    assert not outcome.surprises
+    with outcome.check("value", "case (3, 4), complex64"):
+        pass
+    assert "take it off the list" in outcome.surprises[0]
+
+
+def test_what_gives_double_precision_is_not_asked_of_short_devices():
+    strict = pytest.importorskip("array_api_strict", reason="array_api_strict has the devices")
+    with pg.use_backend(strict.__name__) as backend:
+        outcome = Outcome("float_power", "elementwise", backend.name)
+        examine(declared.ops["float_power"], backend, outcome)
+    assert outcome.checked["reverse"] > 0 and not outcome.failures
     assert outcome_with(failure, known=[("value", "case (5,)*", "another one")]).surprises
     assert outcome_with(failure, known=[("reverse", "*", "another one")]).surprises
 
