@@ -272,7 +272,7 @@ class Backend:
         # For bodies that refine the library's function of the same name: those functions, and what stands in for them.
         self.arrays.raw = Namespace(self.xp.__name__)
         for name in PLAIN:
-            if (function := self.fast.get(name) or self.library(name)) is not None:
+            if (function := self.fast.get(name) or self.offered(name)) is not None:
                 assign(self.arrays, name, function)
         for space in (self.arrays, self.tensors):
             for name, value in CONSTANTS.items():
@@ -298,7 +298,7 @@ class Backend:
     def install(self, op: Any) -> None:
         """Put one op into both namespaces."""
         assign(self.tensors, op.name, op.call)
-        if (function := self.library(op.name)) is not None:
+        if (function := self.offered(op.name)) is not None:
             assign(self.arrays.raw, op.name, function)
         assign(self.arrays, op.name, self.implementation(op))
 
@@ -307,7 +307,7 @@ class Backend:
         for space in (self.tensors, self.arrays):
             assign(space, name, resolve(space, of))
 
-    def library(self, name: str) -> Callable[..., Any] | None:
+    def offered(self, name: str) -> Callable[..., Any] | None:
         """The library's function of that name; where it lacks one, the polyfill, or None."""
         function = resolve(self.xp, name)
         if function is None and (body := declared.polyfills.get(name)) is not None:
@@ -333,7 +333,7 @@ class Backend:
         """What `op` is without the adapter: its body, or the library's function, or a polyfill."""
         body = op.body
         if body is None or getattr(op, "is_library", False):
-            function = resolve(self.xp, op.name) if body else self.library(op.name)
+            function = resolve(self.xp, op.name) if body else self.offered(op.name)
             if function is not None:
                 return function
         if body is not None:
