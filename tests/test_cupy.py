@@ -401,7 +401,7 @@ def test_optimizers_beside_pytorch(make, dtype):
 
 @pytest.fixture
 def unsearched(monkeypatch):
-    monkeypatch.setattr(cudnn, "state", cudnn._State())
+    monkeypatch.setattr(cudnn, "state", cudnn.search())
     monkeypatch.delenv("POLYGRAD_CUDNN_LIB", raising=False)
     return monkeypatch
 
@@ -418,7 +418,7 @@ def test_a_library_that_is_not_one_gives_one_message(unsearched, tmp_path):
     corrupt = tmp_path / "libcudnn.so.9"
     corrupt.write_bytes(bytes(range(256)) * 16)
     for path in (corrupt, tmp_path / "absent.so"):
-        unsearched.setattr(cudnn, "state", cudnn._State())
+        unsearched.setattr(cudnn, "state", cudnn.search())
         unsearched.setenv("POLYGRAD_CUDNN_LIB", str(path))
         with pytest.warns(
             RuntimeWarning, match="POLYGRAD_CUDNN_LIB: .* cannot be used: .*; the ops' bodies do the work"
@@ -456,7 +456,7 @@ def test_absence_is_silent_and_off_is_off(unsearched):
         warnings.simplefilter("error")
         assert cudnn.loaded() is None
         assert cudnn.state.reason.startswith("not found; pip install")
-        unsearched.setattr(cudnn, "state", cudnn._State())
+        unsearched.setattr(cudnn, "state", cudnn.search())
         unsearched.setenv("POLYGRAD_CUDNN_LIB", "off")
         assert cudnn.loaded() is None
     assert cudnn.state.reason == "off by POLYGRAD_CUDNN_LIB"

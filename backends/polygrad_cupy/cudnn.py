@@ -12,13 +12,13 @@ import ctypes
 import os
 import sys
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
+from polygrad.core.native import Search
 from polygrad_cupy.runtime import current
 
-__all__ = ["Failure", "Library", "Performance", "candidates", "loaded", "state"]
+__all__ = ["Failure", "Library", "Performance", "candidates", "loaded", "search", "state"]
 
 VARIABLE = "POLYGRAD_CUDNN_LIB"
 MAJOR = 9
@@ -182,47 +182,9 @@ class _Held:
             self.lib.idle.setdefault(device, []).append(handle)
 
 
-class _State:
-    """What was found, once: a Library, or None and why."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.tried = False
-        self.found: Library | None = None
-        self.reason = "not looked for yet"
-
-
-state = _State()
-
-
 def loaded() -> Library | None:
     """The library, looked for at the first call; None where there is none that can be used."""
-    if not state.tried:
-        with state.lock:
-            if not state.tried:
-                state.found = _search()
-                state.tried = True
-    return state.found
-
-
-def _search() -> Library | None:
-    asked = os.environ.get(VARIABLE)
-    if asked == "off":
-        state.reason = f"off by {VARIABLE}"
-        return None
-    problems = []
-    for path in [asked] if asked else candidates():
-        try:
-            return Library(ctypes.CDLL(path), path)
-        except (OSError, AttributeError) as error:
-            problems.append((path, str(error)))
-    state.reason = 'not found; pip install "polygrad-array-api[cudnn]" (or cudnn-cuda12), or conda install cudnn'
-    if asked:
-        state.reason = f"{asked} cannot be used: {problems[0][1]}"
-        warnings.warn(f"{VARIABLE}: {state.reason}; the ops' bodies do the work", RuntimeWarning, stacklevel=4)
-    elif (path := next((p for p, _ in problems if Path(p).exists()), None)) is not None:
-        state.reason = f"{path} cannot be used: {dict(problems)[path]}"
-    return None
+    return state.once()
 
 
 def candidates() -> list[str]:
@@ -231,3 +193,17 @@ def candidates() -> list[str]:
     if conda := os.environ.get("CONDA_PREFIX"):
         folders.append(Path(conda, FOLDER))
     return [*(str(f / FILE) for f in folders if (f / FILE).exists()), FILE]
+
+
+def search() -> Search:
+    """A search for the library that has not begun."""
+    return Search(
+        VARIABLE,
+        lambda path: Library(ctypes.CDLL(path), path),
+        candidates,
+        'pip install "polygrad-array-api[cudnn]" (or cudnn-cuda12), or conda install cudnn',
+        "the ops' bodies do the work",
+    )
+
+
+state = search()

@@ -13,10 +13,10 @@ import ctypes
 import os
 import sys
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
+from polygrad.core.native import Search
 from polygrad_numpy import blas
 
 __all__ = ["Failure", "loaded", "state"]
@@ -120,49 +120,9 @@ class Library:
         return held
 
 
-class _State:
-    """What was found, once: a Library, or None and why."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.tried = False
-        self.found: Library | None = None
-        self.reason = "not looked for yet"
-
-
-state = _State()
-
-
 def loaded() -> Library | None:
     """The library, looked for at the first call; None where there is none that can be used."""
-    if not state.tried:
-        with state.lock:
-            if not state.tried:
-                state.found = _search()
-                state.tried = True
-                if state.found is not None:
-                    blas.set_threads(1)
-    return state.found
-
-
-def _search() -> Library | None:
-    asked = os.environ.get(VARIABLE)
-    if asked == "off":
-        state.reason = f"off by {VARIABLE}"
-        return None
-    problems = []
-    for path in [asked] if asked else _candidates():
-        try:
-            return Library(path)
-        except (OSError, AttributeError, Failure) as error:
-            problems.append((path, str(error)))
-    state.reason = 'not found; pip install "polygrad-array-api[onednn]" (Linux on x86-64), or conda install onednn'
-    if asked:
-        state.reason = f"{asked} cannot be used: {problems[0][1]}"
-        warnings.warn(f"{VARIABLE}: {state.reason}; NumPy does the work", RuntimeWarning, stacklevel=4)
-    elif (path := next((p for p, _ in problems if Path(p).exists()), None)) is not None:
-        state.reason = f"{path} cannot be used: {dict(problems)[path]}"
-    return None
+    return state.once(lambda: blas.set_threads(1))
 
 
 def _candidates() -> list[str]:
@@ -170,6 +130,16 @@ def _candidates() -> list[str]:
     if conda := os.environ.get("CONDA_PREFIX"):
         folders.append(Path(conda, "lib"))
     return [*(str(f / FILE) for f in folders if (f / FILE).exists()), FILE]
+
+
+state = Search(
+    VARIABLE,
+    Library,
+    _candidates,
+    'pip install "polygrad-array-api[onednn]" (Linux on x86-64), or conda install onednn',
+    "NumPy does the work",
+    Failure,
+)
 
 
 def _forget() -> None:
