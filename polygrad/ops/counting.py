@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from polygrad.core import ascending, case, composite, discrete, ints
 from polygrad.core.methods.reductions import ValuesAndIndices
-from polygrad.ops.sets import _order
+from polygrad.ops.sets import groups, sorting_order
 from polygrad.ops.sorting import _picked
 from polygrad.ops.statistics import _nan_last
 
@@ -78,23 +78,12 @@ def unique_rows(xp, x, /):
     n, device = x.shape[0], xp.device(x)
     order = xp.arange(n, dtype=xp.int64, device=device)
     for j in range(x.shape[1] - 1, -1, -1):
-        order = xp.take(order, _order(xp, xp.take(x[:, j], order, axis=0)), axis=0)
+        order = xp.take(order, sorting_order(xp, xp.take(x[:, j], order, axis=0)), axis=0)
     if n == 0:
         return order, order, order
     rows = xp.take(x, order, axis=0)
     changes = xp.any(rows[1:, :] != rows[:-1, :], axis=1)
-    return _groups(xp, changes, order)
-
-
-def _groups(xp, changes, order):
-    """First places, membership and sizes of the groups of neighbours, of which a new one begins at each change."""
-    n, device = order.shape[0], xp.device(order)
-    begins = xp.concat([xp.ones((1,), dtype=xp.bool, device=device), changes])
-    starts = xp.astype(xp.nonzero(begins)[0], xp.int64)
-    group = xp.cumulative_sum(xp.astype(begins, xp.int64)) - 1
-    inverse = xp.take(group, xp.argsort(order, stable=True), axis=0)
-    ends = xp.concat([starts[1:], xp.full((1,), n, dtype=xp.int64, device=device)])
-    return xp.take(order, starts, axis=0), inverse, ends - starts
+    return groups(xp, changes, order)
 
 
 def _as_rows(xp, x, dim):
@@ -103,9 +92,10 @@ def _as_rows(xp, x, dim):
     return d, xp.reshape(moved, (moved.shape[0], math.prod(moved.shape[1:])))
 
 
-def _asked(values, inverse, counts, return_inverse, return_counts):
-    """The values alone, or a tuple with what else was asked for."""
-    found = (values, *([inverse] if return_inverse else []), *([counts] if return_counts else []))
+def _asked(xp, values, inverse, counts, return_inverse, return_counts):
+    """The values alone, or a tuple with what else was asked for, in int64."""
+    others = [x for x, asked in ((inverse, return_inverse), (counts, return_counts)) if asked]
+    found = (values, *[xp.astype(x, xp.int64, copy=False) for x in others])
     return found if len(found) > 1 else values
 
 
@@ -118,19 +108,18 @@ def unique(xp, input, sorted=True, return_inverse=False, return_counts=False, di
     if dim is None:
         first, inverse, counts = xp.unique_places(input)
         values = xp.take(xp.reshape(input, (-1,)), first, axis=0)
-        inverse, counts = (xp.astype(i, xp.int64, copy=False) for i in (inverse, counts))
     else:
         d, rows = _as_rows(xp, input, dim)
         first, inverse, counts = xp.unique_rows(rows)
         values = xp.take(input, first, axis=d)
-    return _asked(values, inverse, counts, return_inverse, return_counts)
+    return _asked(xp, values, inverse, counts, return_inverse, return_counts)
 
 
 @discrete(dtypes="any", cases=[((4, 3),), ((0, 2),)])
 def runs_of_rows(xp, x, /):
     """Where each run of equal neighbouring rows begins, which run every row is in, and how long each is."""
     order = xp.arange(x.shape[0], dtype=xp.int64, device=xp.device(x))
-    return _groups(xp, xp.any(x[1:, :] != x[:-1, :], axis=1), order) if x.shape[0] else (order, order, order)
+    return groups(xp, xp.any(x[1:, :] != x[:-1, :], axis=1), order) if x.shape[0] else (order, order, order)
 
 
 @composite(dtypes="any", cases=[case((6,)), case((4, 3), True, True, 0)])
@@ -143,7 +132,7 @@ def unique_consecutive(xp, input, return_inverse=False, return_counts=False, dim
     d, rows = _as_rows(xp, flat, dim or 0)
     first, inverse, counts = xp.runs_of_rows(rows)
     inverse = xp.reshape(inverse, input.shape) if dim is None else inverse
-    return _asked(xp.take(flat, first, axis=d), inverse, counts, return_inverse, return_counts)
+    return _asked(xp, xp.take(flat, first, axis=d), inverse, counts, return_inverse, return_counts)
 
 
 # ------------------------------------------------------------------------------------------------------------- ranking

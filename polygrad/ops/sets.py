@@ -30,7 +30,7 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Any
 
 
-def _order(xp, flat):
+def sorting_order(xp, flat):
     """The indices that sort one axis of any data type, equal elements keeping their order; complex numbers by real part first."""
     if xp.is_complex(flat):
         order = xp.argsort(xp.imag(flat), stable=True)
@@ -47,17 +47,23 @@ def unique_places(xp, x, /):
     The distinct elements are in ascending order; every NaN is one of its own.
     """
     flat = xp.reshape(x, (-1,))
-    n, device = flat.shape[0], xp.device(x)
-    order = _order(xp, flat)
-    if n == 0:
+    order = sorting_order(xp, flat)
+    if flat.shape[0] == 0:
         return order, xp.reshape(order, x.shape), order
     ordered = xp.take(flat, order, axis=0)
-    begins = xp.concat([xp.ones((1,), dtype=xp.bool, device=device), ordered[1:] != ordered[:-1]])
+    first, inverse, counts = groups(xp, ordered[1:] != ordered[:-1], order)
+    return first, xp.reshape(inverse, x.shape), counts
+
+
+def groups(xp, changes, order):
+    """First places, membership and sizes of the groups of neighbours in an order, of which a new one begins at each change."""
+    n, device = order.shape[0], xp.device(order)
+    begins = xp.concat([xp.ones((1,), dtype=xp.bool, device=device), changes])
     starts = xp.nonzero(begins)[0]
     group = xp.cumulative_sum(xp.astype(begins, order.dtype)) - 1
     inverse = xp.take(group, xp.argsort(order, stable=True), axis=0)
     ends = xp.concat([starts[1:], xp.full((1,), n, dtype=starts.dtype, device=device)])
-    return xp.take(order, starts, axis=0), xp.reshape(inverse, x.shape), ends - starts
+    return xp.take(order, starts, axis=0), inverse, ends - starts
 
 
 def _representatives(xp, x, indices):
