@@ -223,8 +223,10 @@ def _short(op: Any, case: Case, dtype: str, backend: Backend, outcome: Outcome, 
         _same_values(op, case, dtype, backend, None)
     sample = Sample.of(op, case, dtype)
     if derivatives and sample.active:
-        double = _asks_for_double(case) or _gives_double(op, sample)
-        for device in (None, *([] if double else short_devices(backend))):
+        devices = short_devices(backend)
+        if devices and (_asks_for_double(case) or _gives_double(op, sample)):
+            devices = []
+        for device in (None, *devices):
             check = Derivatives(backend, outcome, device, precise=False).check
             check(sample.function(backend, device), sample.active, _on(where, device), order=1)
 

@@ -405,6 +405,13 @@ def nextafter(x1, x2, /):
 # -------------------------------------------------------------------------------------------------------- complex
 
 
+def as_arrays(xp, x1, x2):
+    """Two operands, of which one may be a number, as arrays of one data type."""
+    like = x1 if hasattr(x1, "dtype") else x2
+    place = {"dtype": like.dtype, "device": xp.device(like)}
+    return tuple(x if hasattr(x, "dtype") else xp.asarray(x, **place) for x in (x1, x2))
+
+
 def as_complex(xp, g):
     """g in the complex type of its precision."""
     return g if xp.is_complex(g) else xp.astype(g, xp.result_type(g.dtype, xp.complex64))

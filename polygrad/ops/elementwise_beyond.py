@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from polygrad.core import case, composite, discrete, general, ints, pointwise
-from polygrad.ops.elementwise import as_complex
+from polygrad.ops.elementwise import as_arrays, as_complex
 
 LN2 = math.log(2)
 
@@ -53,16 +53,9 @@ def div(xp, input, other, *, rounding_mode=None):
 )
 def fmod(xp, x1, x2, /):
     """x1 - trunc(x1 / x2) * x2, which has the sign of x1."""
-    x1, x2 = _arrays(xp, x1, x2)
+    x1, x2 = as_arrays(xp, x1, x2)
     rest = xp.remainder(xp.abs(x1), xp.abs(x2))
     return xp.where(x1 < 0, -rest, rest)
-
-
-def _arrays(xp, x1, x2):
-    """Two operands of which one may be a number, as arrays of one data type."""
-    like = x1 if hasattr(x1, "dtype") else x2
-    place = {"dtype": like.dtype, "device": xp.device(like)}
-    return (x if hasattr(x, "dtype") else xp.asarray(x, **place) for x in (x1, x2))
 
 
 @composite(dtypes="real floating", cases=[((3, 4),)])
@@ -187,20 +180,21 @@ def clamp_max(xp, input, max):
     return xp.clip(input, max=max)
 
 
+def _is(xp, x, value):
+    """True where x is a value that only floating types have."""
+    return xp.equal(x, value) if xp.isdtype(x.dtype, "real floating") else xp.zeros_like(x, dtype=xp.bool)
+
+
 @composite(dtypes="real", cases=[((3, 4),)])
 def isposinf(xp, input):
     """True where the input is positive infinity."""
-    return (
-        xp.equal(input, math.inf) if xp.isdtype(input.dtype, "real floating") else xp.zeros_like(input, dtype=xp.bool)
-    )
+    return _is(xp, input, math.inf)
 
 
 @composite(dtypes="real", cases=[((3, 4),)])
 def isneginf(xp, input):
     """True where the input is negative infinity."""
-    return (
-        xp.equal(input, -math.inf) if xp.isdtype(input.dtype, "real floating") else xp.zeros_like(input, dtype=xp.bool)
-    )
+    return _is(xp, input, -math.inf)
 
 
 @composite(dtypes="any", cases=[((3, 4),)])

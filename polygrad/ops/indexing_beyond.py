@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 
 from polygrad.core import bools, case, composite, general, ints
-from polygrad.ops.indexing import _along, _scatter_key
-
-
-def _key(x, dim, index):
-    return (slice(None),) * (dim % max(len(x.shape), 1)) + (index,)
+from polygrad.ops.indexing import _along, _at, _scatter_key
 
 
 @composite(dtypes="any", cases=[case((3, 4), 1, ints((2,), 0, 4), 0.5)])
 def index_fill(xp, input, dim, index, value):
     """The input with `value` in the slices that `index` names along `dim`."""
-    return xp.at_set(input, _like(xp, value, input), key=_key(input, dim, index))
+    return xp.at_set(input, _like(xp, value, input), key=_at(dim, len(input.shape), index))
 
 
 def _like(xp, value, x):
@@ -28,7 +24,7 @@ def _like(xp, value, x):
 @composite(dtypes="any", cases=[case((3, 4), 1, ints((1,), 0, 4), (3, 1))])
 def index_copy(xp, input, dim, index, source):
     """The input with the slices of `source` in those that `index` names along `dim`; the last of equal places wins."""
-    return xp.at_set(input, source, key=_key(input, dim, index))
+    return xp.at_set(input, source, key=_at(dim, len(input.shape), index))
 
 
 @composite(

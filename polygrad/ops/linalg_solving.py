@@ -204,16 +204,11 @@ def lu_solve(xp, LU, pivots, B, *, left=True, adjoint=False):
     order = xp.broadcast_to(order, (*batch, n))
     solve = xp.linalg.solve_triangular
     if not adjoint:
-        y = solve(LU, _taken(xp, B, order), upper=False, unitriangular=True)
+        y = solve(LU, _rows(xp, B, order), upper=False, unitriangular=True)
         return solve(LU, y, upper=True)
     turned = xp.matrix_transpose(xp.conj(LU))
     y = solve(turned, solve(turned, B, upper=False), upper=True, unitriangular=True)
-    return _taken(xp, y, xp.argsort(order, axis=-1))
-
-
-def _taken(xp, x, order):
-    """The rows of each matrix in the order of an equally batched permutation."""
-    return xp.take_along_axis(x, xp.broadcast_to(xp.expand_dims(order, axis=-1), x.shape), axis=-2)
+    return _rows(xp, y, xp.argsort(order, axis=-1))
 
 
 # ------------------------------------------------------------------------------------------------ tensors as matrices

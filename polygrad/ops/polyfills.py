@@ -8,16 +8,10 @@ from __future__ import annotations
 import math
 
 from polygrad.core import polyfill
+from polygrad.ops.elementwise import as_arrays
 from polygrad.ops.linalg_parts import adjoint, column, eps_of, identity, row
 
 # -------------------------------------------------------------------------------------------------- element by element
-
-
-def _both(xp, x1, x2):
-    """Two operands as arrays, of which one may be a number."""
-    like = x1 if hasattr(x1, "dtype") else x2
-    options = {"dtype": like.dtype, "device": xp.device(like)}
-    return tuple(x if hasattr(x, "dtype") else xp.asarray(x, **options) for x in (x1, x2))
 
 
 def _is_negative(xp, x):
@@ -34,7 +28,7 @@ def signbit(xp, x, /):
 @polyfill("copysign")
 def copysign(xp, x1, x2, /):
     """|x1| with the sign of x2, positive for NaN."""
-    x1, x2 = _both(xp, x1, x2)
+    x1, x2 = as_arrays(xp, x1, x2)
     size = xp.abs(x1)
     return xp.where(_is_negative(xp, x2), -size, size)
 
@@ -42,7 +36,7 @@ def copysign(xp, x1, x2, /):
 @polyfill("hypot")
 def hypot(xp, x1, x2, /):
     """sqrt(x1**2 + x2**2) without overflow; infinite where either is infinite."""
-    a, b = (xp.abs(x) for x in _both(xp, x1, x2))
+    a, b = (xp.abs(x) for x in as_arrays(xp, x1, x2))
     large = xp.maximum(a, b)
     scale = xp.where(xp.logical_or(large == 0, xp.isinf(large)), 1, large)
     ratio = xp.minimum(a, b) / scale
