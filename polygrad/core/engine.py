@@ -213,7 +213,9 @@ def reverse(
                 cotangents[e] = d if old is None else old + d
         else:
             for e, d in _pull(xp, g, n, seen, wanted, record):
-                d = fit(xp, d, e, d._array if record else d, record)
+                raw = d._array if record else d
+                if raw.shape != e.shape or raw.dtype is not e.dtype:
+                    d = fit(xp, d, e, raw, record)
                 old = take(e, None)
                 cotangents[e] = d if old is None else old + d
         if not retain and (kept or n.y is not None):
@@ -263,7 +265,7 @@ def _pull(xp: Any, g: Any, n: Node, seen: Any, wanted: Any, record: bool) -> lis
     out = []
     for i, e in enumerate(n.edges):
         if e is not None and (wanted is None or e in wanted):
-            rule = (op.pulls_complex if _complex(n, e) else op.pulls)[i]
+            rule = (op.pulls_complex if op.pointwise and _complex(n, e) else op.pulls)[i]
             out.append((e, rule.apply(xp, g, seen)))
     return out
 

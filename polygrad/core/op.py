@@ -13,11 +13,11 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from polygrad.core.backend import DEFAULT, Backend, assign, backend_of, declared, get_backend
+from polygrad.core.backend import Backend, assign, backend_of, declared, get_backend
 from polygrad.core.cases import Case
 from polygrad.core.dtype import CATEGORIES
 from polygrad.core.methods import functions
-from polygrad.core.promotion import SCALARS, promote_operands
+from polygrad.core.promotion import common_backend, gather_operands, plain_operands, promote_operands
 from polygrad.core.rules import Rule, compile_rule, declared_parameters, diagonal_rule
 from polygrad.core.tensor import INFERENCE, Node, Pick, Tensor, current_mode, new_tensor, next_serial
 from polygrad.core.watch import annotate
@@ -52,11 +52,11 @@ class Op:
         pulls, pulls_complex, pushes: per operand a Rule, or None where no derivative flows.
         dtypes: the category of data types the operands may have.
         domain, cases: where and how conformance tests it.
+        materialize: rules get zeros for missing cotangents of several results, rather than None.
         call: the function on tensors.
     """
 
     custom = False  # its derivative is made of rules
-    materialize = True  # rules get zeros for missing cotangents and tangents
 
     def __init__(
         self, function: Callable[..., Any], kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]
@@ -92,6 +92,9 @@ class Op:
         self.boolean: str | None = options.get("boolean")
         promoted = options.get("promote")
         self.promoted = tuple(named) if promoted is None else tuple(self.operands.index(n) for n in promoted)
+        self.materialize = options.get("materialize", True)
+        self.native = any(name in self.defaults for name in NATIVE)
+        self.keeping: dict[tuple[bool, ...], Any] = {}
         self.implementations: dict[Backend, Any] = _Implementations(self)
         self.call: Callable[..., Any] = update_wrapper(self._make_call(), function)
         self.call.__signature__ = self.signature  # type: ignore[attr-defined]
@@ -357,18 +360,18 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     mode = current_mode()
     if mode is not None and mode.observer is not None:
         operands, params = mode.observer.enter(op, operands, params)
-    backend = _common_backend(op, operands)
-    arrays, edges = _gather(op, operands, backend)
-    if op.boolean is not None and all(_is_boolean(a, backend) for a in arrays):
-        return apply(declared.ops[op.boolean], operands, params)
-    arrays = promote_operands(op, arrays, backend)
+    alike = plain_operands(op, operands)
+    if alike is None:
+        backend = common_backend(op, operands)
+        arrays, edges = gather_operands(op, operands, backend)
+        if op.boolean is not None and all(_is_boolean(a, backend) for a in arrays):
+            return apply(declared.ops[op.boolean], operands, params)
+        arrays = promote_operands(op, arrays, backend)
+    else:
+        backend, arrays, edges = alike
     function = op.implementations[backend][0]
-    if params.get("dtype") is not None:
-        params = {**params, "dtype": backend.native(params["dtype"])}
-    if "key" in params:
-        params = {**params, "key": _raw_key(params["key"])}
-    elif type(params.get("shape")) is list:
-        params = {**params, "shape": tuple(params["shape"])}
+    if op.native:
+        params = _native(params, backend)
     try:
         if op.variadic:
             y = function(*arrays, **params) if op.spread else function(arrays, **params)
@@ -378,17 +381,20 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         explain(error, op, operands)
         raise
     several = isinstance(y, SEVERAL)
+    recorded = False
     if mode is None or mode.grad:
         pulls = op.pulls
         if op.variadic:
-            recorded = pulls[0] is not None and any(e is not None for e in edges)
+            recorded = pulls[0] is not None and any([e is not None for e in edges])
         else:
-            edges = [e if e is not None and pulls[i] is not None else None for i, e in enumerate(edges)]
-            recorded = any(e is not None for e in edges)
+            for i, e in enumerate(edges):
+                if e is not None:
+                    if pulls[i] is None:
+                        edges[i] = None
+                    else:
+                        recorded = True
         if recorded and not several:  # a cast to integers ends the graph
             recorded = backend.dtypes[y.dtype] in CATEGORIES["floating"]
-    else:
-        recorded = False
     if not recorded:
         results: Any = tuple([new_tensor(a, backend) for a in y]) if several else new_tensor(y, backend)
         if mode is not None and mode.inference:
@@ -410,6 +416,20 @@ def _is_boolean(value: Any, backend: Backend) -> bool:
     return type(value) is bool or (hasattr(value, "dtype") and backend.dtypes[value.dtype].category == "bool")
 
 
+NATIVE = ("dtype", "key", "shape")
+
+
+def _native(params: dict[str, Any], backend: Backend) -> dict[str, Any]:
+    """Parameters as functions on raw arrays take them: the library's dtype, an index without tensors, a shape as a tuple."""
+    if params.get("dtype") is not None:
+        params = {**params, "dtype": backend.native(params["dtype"])}
+    if "key" in params:
+        params = {**params, "key": _raw_key(params["key"])}
+    elif type(params.get("shape")) is list:
+        params = {**params, "shape": tuple(params["shape"])}
+    return params
+
+
 def _raw_key(key: Any) -> Any:
     """An index with the arrays inside its tensors."""
     if isinstance(key, tuple):
@@ -425,20 +445,24 @@ def _record(op: Op, backend: Backend, edges: Any, arrays: Any, params: Any, y: A
         n.y = _parts(y, [op.keeps_parts[0]]) if op.keeps_y[0] else None
         n.shapes = ([tuple(a.shape) for a in arrays],)
     else:
-        needed: set[int] = set()
-        results: list[Any] = []
-        for i, e in enumerate(edges):
-            if e is not None:
-                needed |= op.keeps[i]
-                if op.keeps_y[i]:
-                    results.append(op.keeps_parts[i])
-        n.kept = tuple([a if i in needed else None for i, a in enumerate(arrays)]) if needed else NOTHING
+        differentiated = tuple([e is not None for e in edges])
+        kept, results = op.keeping.get(differentiated) or _keeping(op, differentiated)
+        n.kept = tuple([a if k else None for a, k in zip(arrays, kept, strict=True)]) if kept else NOTHING
         n.y = _parts(y, results) if results else None
         n.shapes = tuple([tuple(getattr(a, "shape", ())) for a in arrays]) if op.keeps_shapes else None
     n.shape = [tuple(a.shape) for a in y] if several else tuple(y.shape)
     n.dtype = [a.dtype for a in y] if several else y.dtype
     n.serial = next_serial()
     return n
+
+
+def _keeping(op: Op, differentiated: tuple[bool, ...]) -> tuple[list[bool], list[Any]]:
+    """What a node keeps when these operands are differentiated: which operands (none: empty), and which parts of the result."""
+    here = [i for i, d in enumerate(differentiated) if d]
+    needed = frozenset().union(*(op.keeps[i] for i in here))
+    kept = [i in needed for i in range(len(differentiated))] if needed else []
+    op.keeping[differentiated] = found = kept, [op.keeps_parts[i] for i in here if op.keeps_y[i]]
+    return found
 
 
 def _parts(y: Any, wanted: list[Any]) -> Any:
@@ -457,51 +481,6 @@ def _wrap_several(node: Node, y: Any, backend: Backend) -> tuple[Tensor, ...]:
             for i, a in enumerate(y)
         ]
     )
-
-
-def _common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
-    backend = None
-    for x in operands:
-        if isinstance(x, Tensor):
-            if backend is None:
-                backend = x._backend
-            elif x._backend is not backend:
-                raise RuntimeError(
-                    f"{op.name}: operands are on different backends, {backend.name!r} and {x._backend.name!r}; "
-                    f"convert one of them, for example x.to({backend.name!r})"
-                )
-    if backend is None:
-        for x in operands:
-            if x is not None and not isinstance(x, numbers.Number) and (backend := backend_of(x)) is not None:
-                return backend
-        return get_backend()
-    return backend
-
-
-def _gather(op: Op, operands: tuple[Any, ...], backend: Backend) -> tuple[list[Any], list[Any]]:
-    arrays: list[Any] = []
-    edges: list[Any] = []
-    for x in operands:
-        if isinstance(x, Tensor):
-            arrays.append(x._array)
-            edges.append(x._node)
-            continue
-        edges.append(None)
-        if x is None or type(x) in SCALARS:
-            arrays.append(x)
-        elif isinstance(x, numbers.Number):  # a library's own scalar counts as the Python number it stands for
-            arrays.append(x.item() if hasattr(x, "item") else x)
-        else:
-            home = backend_of(x)
-            if home is None:
-                raise TypeError(
-                    f"{op.name}: expected a Tensor, a number or an array, got {type(x).__name__}; "
-                    "make a tensor of it with polygrad.tensor(...)"
-                )
-            if home is not backend and home.name != DEFAULT:
-                raise RuntimeError(f"{op.name}: an array of {home.name!r} meets a tensor on backend {backend.name!r}")
-            arrays.append(x if home is backend else backend.asarray(x))
-    return arrays, edges
 
 
 def explain(error: Exception, op: Op, operands: tuple[Any, ...]) -> None:
@@ -532,7 +511,7 @@ def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, A
     return decorate
 
 
-_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean", "order", "aliases")
+_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean", "order", "aliases", "materialize")
 
 
 def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -549,7 +528,8 @@ def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any
     Args:
         dtypes: the category of data types; integers given to a floating op become the default float.
         keywords: a rule per operand; `domain`, `cases`, `promote` (operands that share a dtype), `boolean` (the op that
-            stands for it among booleans, where the standard has none), `node` (PyTorch's name for the node), `name`
+            stands for it among booleans, where the standard has none), `materialize` (False where a rule takes None for a
+            missing cotangent), `node` (PyTorch's name for the node), `name`
             (where it differs from the function's), `aliases` (PyTorch's spelling -> the standard's, beside `dim` and
             `keepdim`) and `order` (the keyword-only parameters that PyTorch takes by position too, in its order: `axis` and
             `keepdims` by default, () where its function of that name means another thing).

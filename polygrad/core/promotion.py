@@ -1,25 +1,101 @@
-"""The common data type of an op's operands."""
+"""What an op's operands have in common: a backend, and a data type."""
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING, Any
 
-from polygrad.core.backend import Backend
+from polygrad.core.backend import DEFAULT, Backend, backend_of, get_backend
 from polygrad.core.dtype import CATEGORIES, DTYPES, DType, default_for, promote
+from polygrad.core.tensor import Tensor
 
 if TYPE_CHECKING:
     from polygrad.core.op import Op
 
-__all__ = ["SCALARS", "promote_operands", "with_scalar"]
+__all__ = ["SCALARS", "common_backend", "gather_operands", "plain_operands", "promote_operands", "with_scalar"]
 
 SCALARS = (bool, int, float, complex)
+
+
+def plain_operands(op: Op, operands: tuple[Any, ...]) -> tuple[Backend, list[Any], list[Any]] | None:
+    """(backend, arrays, edges) of tensors of one backend in a data type that the op takes as it is; None for all others."""
+    backend: Backend | None = None
+    arrays: list[Any] = []
+    edges: list[Any] = []
+    for x in operands:
+        if isinstance(x, Tensor):
+            if x._backend is not backend:
+                if backend is not None:
+                    return None
+                backend = x._backend
+            arrays.append(x._array)
+            edges.append(x._node)
+        elif x is None:
+            arrays.append(None)
+            edges.append(None)
+        else:
+            return None
+    if backend is None:
+        return None
+    places = range(len(arrays)) if op.variadic and op.promoted else op.promoted
+    return (backend, arrays, edges) if _alike(arrays, places, backend.accepts[op.dtypes]) else None
+
+
+def common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
+    """The backend of the tensors, or else of the raw arrays, or else the default one. Raises RuntimeError for tensors of two."""
+    backend = None
+    for x in operands:
+        if isinstance(x, Tensor):
+            if backend is None:
+                backend = x._backend
+            elif x._backend is not backend:
+                raise RuntimeError(
+                    f"{op.name}: operands are on different backends, {backend.name!r} and {x._backend.name!r}; "
+                    f"convert one of them, for example x.to({backend.name!r})"
+                )
+    if backend is None:
+        for x in operands:
+            if x is not None and not isinstance(x, numbers.Number) and (backend := backend_of(x)) is not None:
+                return backend
+        return get_backend()
+    return backend
+
+
+def gather_operands(op: Op, operands: tuple[Any, ...], backend: Backend) -> tuple[list[Any], list[Any]]:
+    """(arrays, edges): the operands as raw arrays and Python numbers, and where each came from.
+
+    Raises:
+        TypeError: an operand that is neither an array nor a number.
+        RuntimeError: a raw array of another backend.
+    """
+    arrays: list[Any] = []
+    edges: list[Any] = []
+    for x in operands:
+        if isinstance(x, Tensor):
+            arrays.append(x._array)
+            edges.append(x._node)
+            continue
+        edges.append(None)
+        if x is None or type(x) in SCALARS:
+            arrays.append(x)
+        elif isinstance(x, numbers.Number):  # a library's own scalar counts as the Python number it stands for
+            arrays.append(x.item() if hasattr(x, "item") else x)
+        else:
+            home = backend_of(x)
+            if home is None:
+                raise TypeError(
+                    f"{op.name}: expected a Tensor, a number or an array, got {type(x).__name__}; "
+                    "make a tensor of it with polygrad.tensor(...)"
+                )
+            if home is not backend and home.name != DEFAULT:
+                raise RuntimeError(f"{op.name}: an array of {home.name!r} meets a tensor on backend {backend.name!r}")
+            arrays.append(x if home is backend else backend.asarray(x))
+    return arrays, edges
 
 
 def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
     """The arrays in their common data type, inside the op's category; Python numbers stay as they are."""
     places = range(len(arrays)) if op.variadic and op.promoted else op.promoted
-    if _alike(arrays, places, backend.accepts[op.dtypes]):
-        return arrays
     here = [i for i in places if arrays[i] is not None]
     real = [i for i in here if type(arrays[i]) not in SCALARS]
     if not real:
@@ -48,18 +124,16 @@ def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
 
 
 def _alike(arrays: list[Any], places: Any, accepted: set[Any]) -> bool:
-    """Whether all operands that are there are arrays of one data type, which the op takes as it is."""
+    """Whether the arrays at these places that are there have one data type, which the op takes as it is."""
     found = None
     for i in places:
         a = arrays[i]
-        if a is None:
-            continue
-        dtype = getattr(a, "dtype", None)
-        if dtype is not found and found is not None:
-            return False
-        found = dtype
-        if dtype is None:
-            return False
+        if a is not None:
+            dtype = a.dtype
+            if dtype is not found:
+                if found is not None:
+                    return False
+                found = dtype
     return found is not None and found in accepted
 
 
