@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Vector", "address", "axpby_of", "set_threads"]
+__all__ = ["address", "axpby_of", "set_threads"]
 
 STYLES = (("scipy_", "64_"), ("", "64_"), ("", ""))  # how NumPy's wheels and others name the functions
 INDEX, POINTER = ctypes.c_int64, ctypes.c_void_p
 LETTERS = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("d", ctypes.c_double)}
 
 _from_buffer, _address_of = ctypes.c_char.from_buffer, ctypes.addressof
-
-Vector = tuple[np.ndarray, int]  # an array without gaps, and the address of its first element
 
 
 @cache
@@ -51,26 +49,16 @@ def address(x: np.ndarray) -> int:
 
 
 @cache
-def axpby_of(dtype: Any) -> Callable[[float, Vector, float, Vector], None]:
-    """`axpby(a, x, b, y)` for a real data type: y <- a * x + b * y, in place.
+def axpby_of(dtype: Any) -> Callable[..., None] | None:
+    """OpenBLAS's `axpby(n, a, x, 1, b, y, 1)` for a real data type: y <- a * x + b * y, n elements at two addresses, in one pass.
 
-    It runs on one thread (OpenBLAS's axpy would start more), in one pass where OpenBLAS is, else by NumPy in three.
+    It runs on one thread (OpenBLAS's axpy would start more). None where NumPy came without it.
     """
     found = _library()
-    name = None if found is None or dtype not in LETTERS else f"{found[1]}cblas_{LETTERS[dtype][0]}axpby{found[2]}"
-    if found is None or found[2] != "64_" or name is None or not hasattr(found[0], name):
-        return _axpby
-    function, number = getattr(found[0], name), LETTERS[dtype][1]
-    function.argtypes, function.restype = (INDEX, number, POINTER, INDEX, number, POINTER, INDEX), None
-
-    def axpby(a: float, x: Vector, b: float, y: Vector) -> None:
-        function(x[0].size, a, x[1], 1, b, y[1], 1)
-
-    return axpby
-
-
-def _axpby(a: float, x: Vector, b: float, y: Vector) -> None:
-    out = y[0]
-    if b != 1:
-        out *= b
-    out += x[0] if a == 1 else x[0] * a
+    if found is None or found[2] != "64_" or dtype not in LETTERS:
+        return None
+    letter, number = LETTERS[dtype]
+    function = getattr(found[0], f"{found[1]}cblas_{letter}axpby{found[2]}", None)
+    if function is not None:
+        function.argtypes, function.restype = (INDEX, number, POINTER, INDEX, number, POINTER, INDEX), None
+    return function

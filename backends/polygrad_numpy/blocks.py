@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polygrad_numpy.blas import Vector, address, axpby_of
+from polygrad_numpy.blas import address, axpby_of
 
 __all__ = ["blockwise"]
 
@@ -17,50 +17,50 @@ MANY = 1 << 19  # from so many on, a second thread is worth its start
 THREADS = min(2, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
 
-Axpby = Callable[[float, Vector, float, Vector], None]
+# Updates in place of `size` elements: of arrays whose first elements lie at `places`, the parameter first, the gradient last.
 
 
-def _descend(axpby: Axpby, p: Vector, g: Vector, t: Vector, numbers: Any, options: Any) -> None:
+def _descend(axpby: Any, size: int, arrays: Any, places: list[int], numbers: Any, options: Any) -> None:
     """`polygrad.optim.SGD`'s update without momentum."""
-    rate = numbers[0]
-    axpby(-rate, g, 1 - rate * options["weight_decay"], p)
+    (p, g), rate = places, numbers[0]
+    axpby(size, -rate, g, 1, 1 - rate * options["weight_decay"], p, 1)
 
 
-def _accelerate(axpby: Axpby, p: Vector, v: Vector, g: Vector, t: Vector, numbers: Any, options: Any) -> None:
+def _accelerate(axpby: Any, size: int, arrays: Any, places: list[int], numbers: Any, options: Any) -> None:
     """`polygrad.optim.SGD`'s update with momentum."""
-    rate, momentum, decay, share = numbers[0], options["momentum"], options["weight_decay"], 1 - options["dampening"]
-    axpby(share, g, momentum, v)
+    (p, v, g), rate, momentum, decay = places, numbers[0], options["momentum"], options["weight_decay"]
+    share = 1 - options["dampening"]
+    axpby(size, share, g, 1, momentum, v, 1)
     if decay:
-        axpby(share * decay, p, 1, v)
+        axpby(size, share * decay, p, 1, 1, v, 1)
     if options["nesterov"]:
-        axpby(-rate, g, 1 - rate * decay, p)
-        axpby(-rate * momentum, v, 1, p)
+        axpby(size, -rate, g, 1, 1 - rate * decay, p, 1)
+        axpby(size, -rate * momentum, v, 1, 1, p, 1)
     else:
-        axpby(-rate, v, 1, p)
+        axpby(size, -rate, v, 1, 1, p, 1)
 
 
-def _adam(axpby: Axpby, p: Vector, m: Vector, v: Vector, g: Vector, t: Vector, numbers: Any, options: Any) -> None:
+def _adam(axpby: Any, size: int, arrays: list[np.ndarray], places: list[int], numbers: Any, options: Any) -> None:
     """`polygrad.optim.Adam`'s update without decay or with AdamW's."""
-    (alpha, root, shrink), scratch = numbers, t[0]
-    np.multiply(g[0], g[0], out=scratch)
-    axpby(1 - options["beta2"], t, options["beta2"], v)
-    axpby(1 - options["beta1"], g, options["beta1"], m)
-    np.sqrt(v[0], out=scratch)
+    (alpha, root, shrink), (p, m, v, g) = numbers, places
+    scratch = np.multiply(arrays[3], arrays[3])
+    t = address(scratch)
+    axpby(size, 1 - options["beta2"], t, 1, options["beta2"], v, 1)
+    axpby(size, 1 - options["beta1"], g, 1, options["beta1"], m, 1)
+    np.sqrt(arrays[2], out=scratch)
     scratch += options["eps"] * root
-    np.divide(m[0], scratch, out=scratch)
-    axpby(-alpha * root, t, 1 if shrink is None else shrink, p)
+    np.divide(arrays[1], scratch, out=scratch)
+    axpby(size, -alpha * root, t, 1, 1 if shrink is None else shrink, p, 1)
 
 
 IN_PLACE: dict[str, Callable[..., None]] = {"descend": _descend, "accelerate": _accelerate, "plain": _adam}
 
 
-def _in_place(rule: str, dtype: Any, numbers: Any, options: Any) -> Callable[..., None] | None:
+def _in_place(rule: str, numbers: Any, options: Any) -> Callable[..., None] | None:
     """The function that updates in place by this rule; None for rules and options that it does not have."""
-    if dtype.kind != "f" or options is None or options["maximize"]:
+    if rule not in IN_PLACE or options.get("maximize"):
         return None
-    if rule == "plain" and numbers[2] is None and options["weight_decay"]:
-        return None
-    return IN_PLACE.get(rule)
+    return None if rule == "plain" and numbers[2] is None and options["weight_decay"] else IN_PLACE[rule]
 
 
 def blockwise(
@@ -76,23 +76,27 @@ def blockwise(
     NumPy's functions let other threads run, and blocks are disjoint, so two threads do two blocks at a time.
     """
     first = arrays[0]
+    size, shape, dtype = first.size, first.shape, first.dtype
     for a in arrays:
-        if type(a) is not np.ndarray or a.dtype != first.dtype or a.shape != first.shape:
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape:
             return NotImplemented
-        if not a.flags.c_contiguous and a is not arrays[-1]:
-            return NotImplemented
-    update = _in_place(rule, first.dtype, numbers, options)
-    new = np.empty_like if update is None else np.copy
-    results = [new(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
-    inputs = [*arrays[:-1], np.ascontiguousarray(arrays[-1])]
+        if not a.flags.c_contiguous:
+            if a is not arrays[-1]:
+                return NotImplemented
+            arrays = [*arrays[:-1], np.ascontiguousarray(a)]
+    axpby = axpby_of(dtype)
+    update = None if axpby is None else _in_place(rule, numbers, options)
     if update is None:
-        _share(partial(_compute, function, results, inputs), first.size)
+        results = [np.empty_like(first) if i is None else arrays[i] for i in reusable]
+        _share(partial(_compute, function, results, arrays), size)
+        return tuple(results)
+    results = [np.copy(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
+    vectors = [*results, *arrays[len(results) :]]
+    places = [address(a) for a in vectors]
+    if size <= PART:
+        update(axpby, size, vectors, places, numbers, options)
     else:
-        vectors = [*results, *inputs[len(results) :]]
-        if first.size <= PART:
-            _update_whole(update, vectors, numbers, options)
-        else:
-            _share(partial(_update, update, vectors, numbers, options), first.size)
+        _share(partial(_update, partial(update, axpby), vectors, places, numbers, options), size)
     return tuple(results)
 
 
@@ -105,22 +109,14 @@ def _compute(function: Any, outputs: list[np.ndarray], inputs: list[np.ndarray],
             output[here] = value
 
 
-def _update_whole(update: Any, arrays: list[np.ndarray], numbers: Any, options: Any) -> None:
-    """Update arrays of one part in place."""
-    scratch = np.empty_like(arrays[0])
-    update(axpby_of(scratch.dtype), *[(a, address(a)) for a in (*arrays, scratch)], numbers, options)
-
-
-def _update(update: Any, vectors: list[np.ndarray], numbers: Any, options: Any, start: int, stop: int) -> None:
-    """Update the elements from start to stop in place."""
-    vectors = [a.reshape(-1) for a in vectors]
-    axpby, width = axpby_of(vectors[0].dtype), vectors[0].itemsize
-    scratch = np.empty(min(PART, stop - start), vectors[0].dtype)
-    places = [address(a) for a in (*vectors, scratch)]
+def _update(
+    update: Any, vectors: list[np.ndarray], places: list[int], numbers: Any, options: Any, start: int, stop: int
+) -> None:
+    """Update the elements from start to stop in place, part by part."""
+    vectors, width = [a.reshape(-1) for a in vectors], vectors[0].itemsize
     for i in range(start, stop, PART):
         end = min(i + PART, stop)
-        parts = [(a[i:end], place + i * width) for a, place in zip(vectors, places[:-1], strict=True)]
-        update(axpby, *parts, (scratch[: end - i], places[-1]), numbers, options)
+        update(end - i, [a[i:end] for a in vectors], [place + i * width for place in places], numbers, options)
 
 
 def _share(run: Callable[[int, int], None], size: int) -> None:

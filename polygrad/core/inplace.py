@@ -41,19 +41,18 @@ _limits: dict[Backend, int] = {}
 
 def is_unshared(x: Tensor) -> bool:
     """True when the array in the box is visible to nobody else, so that it may be written into."""
-    owned = x._backend.owned
+    backend = x._backend
+    owned = backend.owned
     if owned is None:
         return False
     array = x._array
-    return owned(array, _limit(x._backend))
+    return owned(array, _limits.get(backend) or _limit(backend))
 
 
 def _limit(backend: Backend) -> int:
     """How many references `is_unshared` itself holds to an array that only its box has; counted once on a fresh one."""
-    limit = _limits.get(backend)
-    if limit is None:
-        fresh = new_tensor(backend.xp.zeros((2,)), backend)
-        _limits[backend] = limit = next(n for n in range(1, 50) if _probe(fresh, n))
+    fresh = new_tensor(backend.xp.zeros((2,)), backend)
+    _limits[backend] = limit = next(n for n in range(1, 50) if _probe(fresh, n))
     return limit
 
 

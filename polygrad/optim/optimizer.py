@@ -185,11 +185,13 @@ class Optimizer:
             numbers: what may differ in each step: Python numbers, or 0-d tensors.
             options: what makes another program of the step, such as `maximize`.
         """
-        assert p.grad is not None
-        xp, boxes = p._backend.tensors, [p, *(state[name] for name in names)]
-        if self.elementwise and not p.dtype.is_complex and _in_parts(rule, p.grad, boxes, numbers, options):
+        g, xp, boxes = p.grad, p._backend.tensors, [p]
+        assert g is not None
+        for name in names:
+            boxes.append(state[name])
+        if self.elementwise and not p.dtype.is_complex and _in_parts(rule, g, boxes, numbers, options):
             return
-        values = [p.detach(), -p.grad if options.pop("maximize", False) else p.grad, *boxes[1:]]
+        values = [p.detach(), -g if options.pop("maximize", False) else g, *boxes[1:]]
         if p.dtype.is_complex:
             values = [xp.stack([xp.real(x), xp.imag(x)], axis=-1) for x in values]
         results = rule(xp, *values, *numbers, **options)
@@ -301,30 +303,35 @@ class Optimizer:
         return add_hook(self._load_post_hooks, hook, prepend)
 
 
+PLAIN = frozenset((int, float, type(None)))
+
+
 def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, options: dict[str, Any]) -> bool:
     """Do what `Optimizer.apply` does by the backend's `blockwise`, if it has one that takes these arrays."""
-    p = boxes[0]
-    backend, mode = p._backend, current_mode()
+    backend, mode = boxes[0]._backend, current_mode()
     if backend.blockwise is None or mode is None or mode.grad or not mode.simple:
         return False
-    if not all(n is None or type(n) in (int, float) for n in numbers):
-        return False
-    options = dict(options)
-    down = not options.pop("maximize", False)
-    xp = backend.arrays
-    reusable = [i if is_unshared(box) else None for i, box in enumerate(boxes)]
-    arrays = [*(box._array for box in boxes), gradient._array]
+    for n in numbers:
+        if type(n) not in PLAIN:
+            return False
+    reusable: list[int | None] = []
+    for i, box in enumerate(boxes):
+        reusable.append(i if is_unshared(box) else None)
+    arrays = [box._array for box in boxes]
+    arrays.append(gradient._array)
 
     def step(p: Any, *rest: Any) -> Any:
-        g = rest[-1] if down else -rest[-1]
-        return rule(xp, p, g, *rest[:-1], *numbers, **options)
+        given = dict(options)
+        g = -rest[-1] if given.pop("maximize", False) else rest[-1]
+        return rule(backend.arrays, p, g, *rest[:-1], *numbers, **given)
 
-    results = backend.blockwise(step, arrays, reusable, rule.__name__, numbers, {**options, "maximize": not down})
+    results = backend.blockwise(step, arrays, reusable, rule.__name__, numbers, options)
     if results is NotImplemented:
         return False
-    for box, value in zip(boxes, results, strict=True):
+    for box, old, value in zip(boxes, arrays, results, strict=False):
         count_write(box)
-        box._put(value, backend)
+        if value is not old:
+            box._put(value, backend)
     return True
 
 

@@ -83,8 +83,9 @@ class SGD(Optimizer):
         if not momentum:
             self.apply(descend, p, state, [], lr, **options)
         elif state.get("momentum_buffer") is not None:
-            more = {name: group[name] for name in ("momentum", "dampening", "nesterov")}
-            self.apply(accelerate, p, state, ["momentum_buffer"], lr, **options, **more)
+            options["momentum"], options["dampening"] = momentum, group["dampening"]
+            options["nesterov"] = group["nesterov"]
+            self.apply(accelerate, p, state, ["momentum_buffer"], lr, **options)
         else:
             assert p.grad is not None
             g = -p.grad if group["maximize"] else p.grad
