@@ -29,8 +29,8 @@ __all__ = ["backend"]
 
 def to_numpy(array: Any) -> np.ndarray:
     """Any library's array as an ndarray, sharing memory where the library lends it."""
-    if isinstance(array, np.ndarray):
-        return array
+    if isinstance(array, np.ndarray | np.generic):
+        return np.asarray(array)
     try:
         return np.from_dlpack(array)
     except (AttributeError, TypeError, RuntimeError, BufferError, ValueError):

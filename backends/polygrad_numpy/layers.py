@@ -13,6 +13,7 @@ from polygrad_numpy import onednn_matmul
 __all__ = [
     "add_channels",
     "affine",
+    "affine_weight",
     "any_outside_classes",
     "embedding_sum",
     "gelu_exact",
@@ -22,6 +23,7 @@ __all__ = [
     "log_softmax",
     "masked_scale",
     "matmul",
+    "relu_backward",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
@@ -69,6 +71,11 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Any:
     if x1.strides[-1] != x1.itemsize and not x1.flags.forc:
         x1 = x1.copy(order="K")
     return np.bitwise_and(mask, x1.view(word), out=mask).view(x1.dtype)
+
+
+def relu_backward(g: Any, y: Any, /) -> Any:
+    """The function `relu_backward`."""
+    return where(y > 0, g, 0)
 
 
 def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
@@ -286,8 +293,8 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
     if not _classes(x, target, axis):
         return NotImplemented
     ignored = target == ignore_index
-    some = int(np.count_nonzero(ignored))
-    top = x.max(1)
+    some = np.add.reduce(ignored)
+    top = np.maximum.reduce(x, 1)
     z = np.subtract(x, top[:, None])
     losses = z[np.arange(len(x)), np.where(ignored, 0, target) if some else target]
     np.exp(z, out=z)
@@ -307,16 +314,17 @@ def softmax_cross_entropy_backward(
     g: Any, g_lse: Any, x: Any, target: Any, lse: Any, /, *, axis: int, ignore_index: int, reduction: str
 ) -> Any:
     """The function `softmax_cross_entropy_backward` of a matrix, in place on one copy of it."""
-    if not _classes(x, target, axis) or any(a.dtype != x.dtype for a in (g, g_lse, lse)):
+    if g is None or g.dtype != x.dtype or not _classes(x, target, axis) or lse.dtype != x.dtype:
         return NotImplemented
     ignored = target == ignore_index
-    some = int(np.count_nonzero(ignored))
+    some = np.add.reduce(ignored)
     if reduction == "mean":
         g = g / x.dtype.type(max(len(x) - some, 1))
     loss = np.where(ignored, 0, g) if some else g
     d = np.subtract(x, lse[:, None])
     np.exp(d, out=d)
-    d *= (loss + g_lse)[:, None]
+    slope = loss if g_lse is None else loss + g_lse
+    d *= slope[:, None] if slope.ndim else slope
     d[np.arange(len(x)), np.where(ignored, 0, target) if some else target] -= loss
     return d
 
@@ -342,6 +350,15 @@ def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
     if bias is not None:
         y += bias
     return y
+
+
+def affine_weight(g: Any, x: Any, /) -> Any:
+    """The function `affine_weight` of real arrays."""
+    if x.dtype not in WORDS or x.ndim < 2 or not g.size or not x.size:
+        return NotImplemented
+    if x.ndim > 2:
+        g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    return matmul(g.T, x)
 
 
 def embedding_sum(g: np.ndarray, indices: np.ndarray, /, *, rows: int) -> Any:

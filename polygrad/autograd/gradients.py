@@ -133,15 +133,15 @@ def backward(
         seeds = _seeds(outputs, grad_tensors if grad_variables is None else grad_variables, create_graph)
         walk = Walk(create_graph)
         found = reverse(seeds, targets, retain=retain, record=create_graph, walk=walk)
-        gradients = [
-            (leaf, _last_word(leaf, g if create_graph else new_tensor(g, leaf.backend)))
-            for leaf, g in found.items()
-            if type(leaf) is Leaf
-        ]
+        gradients = []
+        for leaf, g in found.items():
+            if type(leaf) is Leaf:
+                made = g if create_graph else new_tensor(g, leaf.backend)
+                gradients.append((leaf, made if leaf.extra is None else _last_word(leaf, leaf.extra, made)))
         walk.tell()
         # several threads may add to one leaf; whatever may fail comes before the first gradient is put in its place
         with _accumulating:
-            totals = [(leaf, _total(leaf, g)) for leaf, g in gradients]
+            totals = [(leaf, g if leaf.grad is None else _total(leaf, g)) for leaf, g in gradients]
             walk.keep()
             for leaf, total in totals:
                 leaf.grad = total
@@ -153,11 +153,8 @@ def backward(
 _accumulating = threading.RLock()
 
 
-def _last_word(leaf: Leaf, g: Tensor) -> Tensor:
+def _last_word(leaf: Leaf, extra: dict[str, Any], g: Tensor) -> Tensor:
     """The gradient of a leaf after the pre-hooks of its AccumulateGrad, in the dtype that the user asked for."""
-    extra = leaf.extra
-    if extra is None:
-        return g
     if extra.get("pre"):
         g = run_pre(leaf, g, True)
     wanted = extra.get("grad_dtype")

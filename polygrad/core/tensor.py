@@ -95,6 +95,8 @@ class Mode:
 
 _mode: ContextVar[Mode | None] = ContextVar("polygrad mode", default=None)
 current_mode = _mode.get
+NOT_RECORDING = {"grad": False}
+_not_recording = Mode(None, **NOT_RECORDING)
 
 
 def inferring() -> bool:
@@ -113,7 +115,9 @@ class using_mode:
         self.tokens: list[Any] = []
 
     def __enter__(self) -> using_mode:
-        self.tokens.append(_mode.set(Mode(_mode.get(), **self.changes)))
+        parent = _mode.get()
+        usual = parent is None and self.changes == NOT_RECORDING
+        self.tokens.append(_mode.set(_not_recording if usual else Mode(parent, **self.changes)))
         return self
 
     def __exit__(self, *exc: Any) -> None:

@@ -27,8 +27,10 @@ def _rows(xp, x):
     return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) if len(x.shape) != 2 else x
 
 
-def _adjoint(xp, x):
-    return xp.matrix_transpose(xp.conj(x))
+@composite(dtypes="numeric", cases=[((3, 2), (3, 4)), ((5, 3, 2), (5, 3, 4))])
+def affine_weight(xp, g, x, /):
+    """The cotangent of the weight of `affine` from that of its result: one product with the leading axes folded."""
+    return xp.matmul(xp.matrix_transpose(_rows(xp, g)), xp.conj(_rows(xp, x)))
 
 
 @general(
@@ -36,17 +38,14 @@ def _adjoint(xp, x):
         lambda xp, g, weight: xp.matmul(g, xp.conj(weight)),
         lambda xp, t, weight: xp.matmul(t, xp.matrix_transpose(weight)),
     ),
-    weight=(
-        lambda xp, g, x: xp.matmul(xp.matrix_transpose(_rows(xp, g)), xp.conj(_rows(xp, x))),
-        lambda xp, t, x: xp.matmul(x, xp.matrix_transpose(t)),
-    ),
+    weight=(lambda xp, g, x: xp.affine_weight(g, x), lambda xp, t, x: xp.matmul(x, xp.matrix_transpose(t))),
     bias=(lambda g: g, lambda t: t),
     dtypes="numeric",
     node="Addmm",
     cases=[((3, 4), (2, 4), (2,)), ((5, 3, 4), (2, 4), (2,)), ((4,), (2, 4), (2,)), case((3, 4), (2, 4), None)],
 )
 def affine(xp, x, weight, bias=None, /):
-    """x @ weight.T + bias over the last axis; the weight gradient is one product with the leading axes folded."""
+    """x @ weight.T + bias over the last axis."""
     y = xp.matmul(x, xp.matrix_transpose(weight))
     if bias is not None:
         y += bias
@@ -338,10 +337,13 @@ def _reduced(xp, losses, target, ignore_index, reduction):
     ],
 )
 def softmax_cross_entropy_backward(xp, g, g_lse, x, target, lse, /, *, axis, ignore_index, reduction):
-    """The cotangent of x from those of both results of `softmax_cross_entropy`."""
+    """The cotangent of x from those of both results of `softmax_cross_entropy`; either may be missing (None)."""
+    weights = _weights(xp, x, lse, axis)
+    if g is None:
+        return weights * xp.expand_dims(g_lse, axis=axis)
     loss = xp.expand_dims(_share(xp, target, g, ignore_index, reduction), axis=axis)
-    d = _weights(xp, x, lse, axis) * (loss + xp.expand_dims(g_lse, axis=axis))
-    return d - xp.where(hot(xp, target, x.shape, axis), loss, 0)
+    slope = loss if g_lse is None else loss + xp.expand_dims(g_lse, axis=axis)
+    return weights * slope - xp.where(hot(xp, target, x.shape, axis), loss, 0)
 
 
 def _entropy_pull(xp, g, x, target, y1, axis, ignore_index, reduction):
@@ -361,6 +363,7 @@ def _entropy_push(xp, t, x, target, x_shape, y1, axis, ignore_index, reduction):
     x=(_entropy_pull, _entropy_push),
     dtypes="real floating",
     node="NllLoss",
+    materialize=False,
     cases=[
         case((5, 4), ints((5,), 0, 4), axis=1, ignore_index=2, reduction="mean"),
         case((5, 4), ints((5,), 0, 4), axis=1, ignore_index=-100, reduction="sum"),

@@ -59,7 +59,8 @@ def _placed(x: Tensor, y: Tensor, inplace: bool) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return _placed(input, composite.relu(input), inplace)
+    y = composite.relu(input)
+    return overwrite(input, y) if inplace else y
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

@@ -19,7 +19,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: sizes that do not fit.
     """
-    if not input.ndim or input.shape[-1] != weight.shape[-1]:
+    shape, features = input.shape, weight.shape
+    if not shape or shape[-1] != features[-1]:
         rows = input.numel() // input.shape[-1] if input.ndim and input.shape[-1] else 1
         given = f"{rows}x{input.shape[-1]}" if input.ndim else "a scalar"
         expected = "x".join(map(str, weight.shape[::-1]))
@@ -27,10 +28,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"mat1 and mat2 shapes cannot be multiplied ({given} and {expected}): an input of shape {input.shape} does not end "
             f"in the {weight.shape[-1]} features of a weight of shape {weight.shape}"
         )
-    if weight.ndim == 1:
+    if len(features) == 1:
         y = affine(input, weight.reshape(1, -1), None if bias is None else bias.reshape(1))
         return y.reshape(y.shape[:-1])
-    if bias is not None and bias.shape not in ((weight.shape[0],), (1,), ()):
+    if bias is not None and bias.shape not in (features[:1], (1,), ()):
         raise RuntimeError(f"a bias of shape {bias.shape} does not fit a weight of shape {weight.shape}")
     return affine(input, weight, bias)
 

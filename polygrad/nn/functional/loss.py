@@ -35,20 +35,21 @@ def reduction_name(size_average: bool | None, reduce: bool | None, reduction: st
 
 def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> int:
     """The axis of the classes. Raises where shapes do not fit."""
-    if not 1 <= input.ndim:
+    shape, given = input.shape, target.shape
+    if not shape:
         raise ValueError("Expected at least 1 dimension for the input of a classification loss, got 0")
-    axis = 1 if input.ndim > 1 else 0
-    if input.ndim > 1 and (not target.ndim or target.shape[0] != input.shape[0]):
+    axis = 1 if len(shape) > 1 else 0
+    if axis and given[:1] != shape[:1]:
         raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0] if target.ndim else 'none'}): input of shape {input.shape}, target of shape {target.shape}."
+            f"Expected input batch_size ({shape[0]}) to match target batch_size ({given[0] if given else 'none'}): "
+            f"input of shape {shape}, target of shape {given}."
         )
-    expected = (*input.shape[:axis], *input.shape[axis + 1 :])
-    if target.shape != expected:
+    expected = shape[:axis] + shape[axis + 1 :]
+    if given != expected:
         raise RuntimeError(
-            f"Expected target size {list(expected)}, got {list(target.shape)} for an input of size {list(input.shape)}"
+            f"Expected target size {list(expected)}, got {list(given)} for an input of size {list(shape)}"
         )
-    classes = input.shape[axis]
+    classes = shape[axis]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: "
