@@ -18,8 +18,8 @@ from polygrad.core import get_backend
 from polygrad.core.backend import declared
 from test_fast_numpy import arrays, convolutions, pools
 
-PARTS = ("onednn", "onednn_conv", "onednn_matmul", "onednn_norm", "onednn_pointwise", "onednn_pool")
-onednn, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool = (
+PARTS = ("onednn", "onednn_attention", "onednn_conv", "onednn_matmul", "onednn_norm", "onednn_pointwise", "onednn_pool")
+onednn, onednn_attention, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool = (
     importlib.import_module(f"polygrad_numpy.{part}") for part in PARTS
 )
 FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -30,8 +30,8 @@ needs_onednn = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def everything_is_large_enough(monkeypatch):
-    for module, name in ((onednn_conv, "FEW"), (onednn_norm, "FEW"), (onednn_pool, "FEW"), (onednn_matmul, "FEW")):
-        monkeypatch.setattr(module, name, 0)
+    for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pool, onednn_matmul):
+        monkeypatch.setattr(module, "FEW", 0)
     monkeypatch.setattr(onednn_pointwise, "MANY", 0)
 
 
@@ -132,12 +132,77 @@ def test_normalisation(data):
 @FEW
 @given(st.data())
 def test_products(data):
+    """Of two matrices by sgemm and by the primitive, of stacks, and of a stack and one matrix, with bias and without."""
     m, k, n = (data.draw(st.integers(1, 6)) for _ in range(3))
     lead = data.draw(st.sampled_from([(), (3,), (2, 3)]))
     x1, x2 = data.draw(arrays((*lead, m, k))), data.draw(arrays((*lead, k, n)))
-    check(onednn_matmul, "matmul", x1, x2)
-    weight = data.draw(arrays((n, k)))
-    check(onednn_matmul, "matmul", x1, weight.T, must=x1.ndim == 2 or x1.flags.c_contiguous)
+    weight, bias = data.draw(arrays((n, k))), data.draw(arrays((n,)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(onednn_matmul, "NARROW", data.draw(st.sampled_from([0, 64])))
+        check(onednn_matmul, "matmul", x1, x2)
+        check(onednn_matmul, "matmul", x1, weight.T, must=x1.ndim == 2 or x1.flags.c_contiguous)
+    check(onednn_matmul, "affine", x1, weight, bias, must=all(a.flags.c_contiguous for a in (x1, weight, bias)))
+    sums = onednn_matmul.sums_of_columns(weight)
+    if sums is not NotImplemented:
+        np.testing.assert_allclose(sums, weight.sum(0), rtol=1e-5, atol=1e-5)
+
+
+def heads(rng, *shape):
+    """(batch, tokens, 3, heads, width) as query, key and value (batch, heads, tokens, width)."""
+    return rng.standard_normal(shape).astype("f4").transpose(2, 0, 3, 1, 4)
+
+
+@needs_onednn
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("lies", ["beside", "apart", "other"])
+def test_attention_in_parts(causal, lies, monkeypatch):
+    monkeypatch.setattr(onednn_attention, "ROOM", 400)
+    rng = np.random.default_rng(0)
+    query, key, value = heads(rng, 3, 7, 3, 2, 8)
+    if lies == "apart":
+        query, key, value = (np.ascontiguousarray(a) for a in (query, key, value))
+    elif lies == "other":  # as many keys and values as they like, of another width
+        key, value = (rng.standard_normal((3, 2, 11, n)).astype("f4") for n in (8, 5))
+    params = {"scale": 0.7, "causal": causal}
+    y, lse = check(onednn_attention, "attention", [query, key, value], **params)
+    g, g_lse = (rng.standard_normal(a.shape).astype("f4") for a in (y, lse))
+    for of_lse in (g_lse, 0 * g_lse):
+        found = check(onednn_attention, "attention_backward", g, of_lse, y, lse, query, key, value, **params)
+    if lies == "other":
+        return
+    assert [a.strides for a in found] == [a.strides for a in (query, key, value)]
+    stack = get_backend("numpy").ready().arrays.stack
+    del of_lse
+    wanted, bases = np.stack(found), [a.base for a in found]
+    joined = lies == "beside"
+    assert (bases[0] is not None and bases[0] is bases[2]) == joined
+    del bases
+    made = stack(found)
+    np.testing.assert_array_equal(made, wanted)
+    assert np.shares_memory(made, found[1]) == joined
+
+
+@needs_onednn
+def test_attention_declines_what_only_shifted_scores_can_do():
+    query = np.full((2, 4, 3), 8, "f4")
+    for sign in (1, -1):
+        assert onednn_attention.attention([query, sign * query, query], scale=1.0, causal=True) is NotImplemented
+    key = query * np.array([-1, -1, -1, 160], "f4")[:, None] / 32  # row 0 does not see the one large score
+    check(onednn_attention, "attention", [query[:, :3], key, query], scale=1.0, causal=True)
+    assert onednn_attention.attention([query, key, query], scale=1.0, causal=False) is NotImplemented
+
+
+def test_only_slices_that_nobody_else_looks_at_are_stacked_in_place():
+    stack = get_backend("numpy").ready().arrays.stack
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for arrays_ in (list(x), [x[0], x[0]], [x[1], x[0]], [x[0], x[1].T.reshape(3, 4)], [x[0], x[1] + 1]):
+        made = stack(arrays_, axis=-1)
+        np.testing.assert_array_equal(made, np.stack(arrays_, axis=-1))
+        assert not np.shares_memory(made, x)
+    slices = list(np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2))
+    made = stack(slices, axis=1)
+    np.testing.assert_array_equal(made, x)
+    assert np.shares_memory(made, slices[1])
 
 
 @needs_onednn

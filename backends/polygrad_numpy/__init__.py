@@ -16,6 +16,7 @@ from polygrad_numpy import (
     layers,
     memory,
     onednn,
+    onednn_attention,
     onednn_conv,
     onednn_norm,
     onednn_pointwise,
@@ -65,6 +66,28 @@ def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
     return y
 
 
+def stack(arrays: Any, /, *, axis: int = 0) -> Any:
+    """The op `stack`; slices that lie beside each other in memory that only they look at (attention's gradients) are not copied."""
+    first = arrays[0]
+    base = first.base if type(first) is np.ndarray and len(arrays) > 1 else None
+    if type(base) is not np.ndarray or not base.flags.c_contiguous or sys.getrefcount(base) > len(arrays) + 2:
+        return np.stack(arrays, axis=axis)
+    start, shape, strides = address_of(first), first.shape, first.strides
+    step, at = address_of(arrays[1]) - start, axis % (first.ndim + 1)
+    for i, a in enumerate(arrays):
+        if a.base is not base or a.strides != strides or a.shape != shape or a.dtype != first.dtype:
+            return np.stack(arrays, axis=axis)
+        if step <= 0 or address_of(a) != start + i * step:
+            return np.stack(arrays, axis=axis)
+    shape, strides = (*shape[:at], len(arrays), *shape[at:]), (*strides[:at], step, *strides[at:])
+    return np.ndarray(shape, first.dtype, base, start - address_of(base), strides)
+
+
+def address_of(x: np.ndarray) -> int:
+    """The address of an array's first element."""
+    return x.__array_interface__["data"][0]
+
+
 def sum_product(x1: Any, x2: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum of x1 * x2 over `axis` without the product in memory (12 times faster on 8 x 64 x 56 x 56)."""
     axes = range(x1.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -94,7 +117,7 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 
 fast = {name: getattr(module, name) for module in (attention, layers, random, windows) for name in module.__all__}
-for module in (onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
+for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
     for name in module.__all__:
         fast[name] = either(getattr(module, name), fast.get(name))
 
@@ -116,6 +139,7 @@ backend = Backend(
     negative=operator.neg,
     getitem=getitem,
     at_add=at_add,
+    stack=stack,
     sum_product=sum_product,
     **fast,
 )

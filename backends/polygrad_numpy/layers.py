@@ -219,15 +219,20 @@ def _many_rows(x: Any) -> bool:
     return type(x) is np.ndarray and x.ndim > 1 and x.size >= MANY and x.dtype in WORDS and bool(x.flags.c_contiguous)
 
 
+def _sums_of_columns(x: np.ndarray) -> np.ndarray:
+    y = onednn_matmul.sums_of_columns(x)
+    return np.matmul(np.ones(len(x), x.dtype), x) if y is NotImplemented else y
+
+
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The op `sum`; the sums of rows, and those of the channels of channels-last images, are one product."""
     if type(axis) is tuple and dtype is None and axis == tuple(range(x.ndim - 1)) and _many_rows(x):
-        y = np.matmul(np.ones(x.size // x.shape[-1], x.dtype), x.reshape(-1, x.shape[-1]))
+        y = _sums_of_columns(x.reshape(-1, x.shape[-1]))
         return y.reshape(*[1] * len(axis), -1) if keepdims else y
     if type(axis) is tuple and dtype is None and len(axis) == x.ndim - 1 and tuple(axis) == (0, *range(2, x.ndim)):
         rows = _as_rows(x)
         if rows is not None:
-            y = np.matmul(np.ones(len(rows), x.dtype), rows)
+            y = _sums_of_columns(rows)
             return y.reshape(1, -1, *[1] * (x.ndim - 2)) if keepdims else y
     return np.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
@@ -346,6 +351,8 @@ def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
     """The op `affine`."""
     if weight.ndim != 2:
         return NotImplemented
+    if bias is not None and (y := onednn_matmul.affine(x, weight, bias)) is not NotImplemented:
+        return y
     y = matmul(x, weight.T)
     if bias is not None:
         y += bias

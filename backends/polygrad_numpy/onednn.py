@@ -27,7 +27,7 @@ FILES = {"darwin": "libdnnl.3.dylib", "win32": "dnnl.dll"}
 FILE = FILES.get(sys.platform, "libdnnl.so.3")
 CPU, IN_ORDER = 1, 1
 
-P, INT, DIM, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+P, INT, DIM, FLOAT, CHAR = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_char
 CONV = (P, P, P, P, P)  # strides, dilates, padding before and after, attributes
 SIGNATURES = {
     "engine_create": (P, INT, ctypes.c_size_t),
@@ -45,10 +45,15 @@ SIGNATURES = {
     "primitive_destroy": (P,),
     "primitive_desc_query_md": (P, INT, INT),
     "primitive_desc_destroy": (P,),
+    "primitive_attr_create": (P,),
+    "primitive_attr_set_post_ops": (P, P),
+    "post_ops_create": (P,),
+    "post_ops_append_eltwise": (P, INT, FLOAT, FLOAT),
     "reorder_primitive_desc_create": (P, P, P, P, P, P),
     "convolution_forward_primitive_desc_create": (P, P, INT, INT, P, P, P, P, *CONV),
     "convolution_backward_data_primitive_desc_create": (P, P, INT, P, P, P, P, P, P, P, P, P),
     "convolution_backward_weights_primitive_desc_create": (P, P, INT, P, P, P, P, P, P, P, P, P, P),
+    "binary_primitive_desc_create": (P, P, INT, P, P, P, P),
     "eltwise_forward_primitive_desc_create": (P, P, INT, INT, P, P, FLOAT, FLOAT, P),
     "eltwise_backward_primitive_desc_create": (P, P, INT, P, P, P, FLOAT, FLOAT, P, P),
     "softmax_forward_primitive_desc_create": (P, P, INT, INT, P, P, INT, P),
@@ -60,6 +65,8 @@ SIGNATURES = {
     "layer_normalization_forward_primitive_desc_create": (P, P, INT, P, P, P, FLOAT, ctypes.c_uint, P),
     "layer_normalization_backward_primitive_desc_create": (P, P, INT, P, P, P, P, FLOAT, ctypes.c_uint, P, P),
     "matmul_primitive_desc_create": (P, P, P, P, P, P, P),
+    "inner_product_forward_primitive_desc_create": (P, P, INT, P, P, P, P, P),
+    "sgemm": (CHAR, CHAR, DIM, DIM, DIM, FLOAT, P, DIM, P, DIM, FLOAT, P, DIM),  # of row-major matrices
 }
 RESULTS = {"memory_desc_get_size": ctypes.c_size_t, "primitive_desc_query_md": P}
 
@@ -88,6 +95,7 @@ class Library:
         self.local = threading.local()
         self.set_handle = self.functions["memory_set_data_handle"]
         self.execute = self.functions["primitive_execute"]
+        self.sgemm = self.functions["sgemm"]
 
     def _version(self) -> tuple[int, int, int]:
         version = self.dll.dnnl_version

