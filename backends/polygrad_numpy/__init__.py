@@ -45,6 +45,11 @@ def owned(array: Any, count: int) -> bool:
     )
 
 
+def conj(x: Any, /) -> Any:
+    """The op `conj`."""
+    return np.conj(x) if x.dtype.kind == "c" else x
+
+
 def getitem(x: Any, /, *, key: Any) -> Any:
     """x[key] for every form of key."""
     return x[key]
@@ -137,6 +142,7 @@ backend = Backend(
     multiply=operator.mul,
     divide=operator.truediv,
     negative=operator.neg,
+    conj=conj,
     getitem=getitem,
     at_add=at_add,
     stack=stack,

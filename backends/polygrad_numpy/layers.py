@@ -234,7 +234,7 @@ def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fals
         if rows is not None:
             y = _sums_of_columns(rows)
             return y.reshape(1, -1, *[1] * (x.ndim - 2)) if keepdims else y
-    return np.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return np.add.reduce(x, axis, dtype, None, keepdims)
 
 
 # --------------------------------------------------------------------------------------------------------------- softmax

@@ -38,7 +38,9 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 def _listed(value: Any) -> list[Any]:
     """One tensor or several as a list; an edge as a tensor of its shape and dtype, without a value."""
-    many = isinstance(value, Sequence) and not isinstance(value, Tensor | GradientEdge)
+    many = type(value) in (list, tuple) or (
+        isinstance(value, Sequence) and not isinstance(value, Tensor | GradientEdge)
+    )
     return [_standin(v) if isinstance(v, GradientEdge) else v for v in (value if many else [value])]
 
 

@@ -24,18 +24,25 @@ class DType:
 
     There is one object per type, so identity is equality. A dtype also equals its spelling in another library
     (`pg.float32 == numpy.float32`), as code that passes NumPy's classes around expects.
+
+    Attributes:
+        name: the standard's.
+        category: bool, unsigned, integer, floating or complex.
+        itemsize: bytes of one element.
+        is_floating_point: True for real floating-point types.
+        is_complex: True for complex types.
     """
 
-    __slots__ = ("name", "category", "itemsize")
+    __slots__ = ("name", "category", "itemsize", "is_floating_point", "is_complex")
 
     def __init__(self, name: str, category: str, itemsize: int):
         self.name, self.category, self.itemsize = name, category, itemsize
+        self.is_floating_point, self.is_complex = category == "floating", category == "complex"
 
     def __repr__(self) -> str:
         return f"polygrad.{self.name}"
 
-    def __hash__(self) -> int:
-        return hash(self.name)
+    __hash__ = object.__hash__  # one object per type; every op asks for it
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, DType):
@@ -49,16 +56,6 @@ class DType:
     def kind(self) -> str:
         """One letter for the kind, as NumPy has it: b, u, i, f or c."""
         return {"bool": "b", "unsigned": "u", "integer": "i", "floating": "f", "complex": "c"}[self.category]
-
-    @property
-    def is_floating_point(self) -> bool:
-        """True for real floating-point types."""
-        return self.category == "floating"
-
-    @property
-    def is_complex(self) -> bool:
-        """True for complex types."""
-        return self.category == "complex"
 
     @property
     def is_signed(self) -> bool:

@@ -73,12 +73,12 @@ def fit(xp: Any, d: Any, e: Any, raw: Any, record: bool) -> Any:
     shape = e.shape
     if raw.shape != shape:
         extra = len(raw.shape) - len(shape)
-        axes = tuple(range(extra)) + tuple(
-            i + extra for i, n in enumerate(shape) if n == 1 and raw.shape[i + extra] != 1
-        )
-        if axes:
-            d = xp.sum(d, axis=axes, keepdims=True)
-        d = xp.reshape(d, shape)
+        leading = tuple(range(extra))
+        axes = leading + tuple([i + extra for i, n in enumerate(shape) if n == 1 and raw.shape[i + extra] != 1])
+        if axes and axes == leading:
+            d = xp.sum(d, axis=axes)
+        else:
+            d = xp.reshape(xp.sum(d, axis=axes, keepdims=True) if axes else d, shape)
     if raw.dtype != e.dtype:
         dtypes = e.backend.dtypes
         if dtypes[raw.dtype].is_complex and not dtypes[e.dtype].is_complex:

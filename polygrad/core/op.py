@@ -75,7 +75,7 @@ class Op:
         self.defaults = {p.name: p.default for p in parameters if p not in operands}
         self.order = _order(parameters, options)
         self.positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD) + self.order
-        self.required = tuple(n for n, d in self.defaults.items() if d is inspect.Parameter.empty)
+        self.required = {n for n, d in self.defaults.items() if d is inspect.Parameter.empty}
         self.preset = {n: d for n, d in self.defaults.items() if d is not inspect.Parameter.empty}
         self.aliases = _aliases(parameters, options)
         self.signature = _signature(parameters, self.aliases)
@@ -319,7 +319,7 @@ def _general(op: Op) -> Callable[..., Any]:
                 params = _respelled(op, args, kwargs)
         else:
             params = preset
-        if required and not all(name in params for name in required):
+        if required and not params.keys() >= required:
             raise _misuse(op, args, kwargs)
         if variadic and not spread:
             operands = tuple(operands[0])

@@ -285,9 +285,13 @@ def has_values() -> bool:
 
 def count_write(x: Tensor) -> None:
     """Count a write in place, and tell the observer, if there is one."""
-    extra = x._extras()
+    extra = x._extra
+    if extra is None or extra is INFERENCE:
+        extra = x._extras()
     extra["version"] = extra.get("version", 0) + 1
-    tell_write(x)
+    mode = current_mode()
+    if mode is not None and mode.observer is not None:
+        mode.observer.write(x)
 
 
 def tell_write(x: Tensor) -> None:
@@ -446,7 +450,8 @@ class Tensor(Methods):
         """The gradient that backward() gathered here, a Tensor of the same shape, or None."""
         node = self._node
         if type(node) is Leaf:
-            return grad_of(node)
+            g: Any = node.grad
+            return grad_of(node) if type(g) is Unread else g
         extra = (self._extra if node is None else node.extra) or {}
         if node is None:
             leaf = extra.get("leaf")
