@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from polygrad_numpy import onednn_matmul
-from polygrad_numpy.layers import WORDS
+from polygrad_numpy.layers import LEVEL, WORDS
 
 __all__ = ["attention", "attention_backward"]
 
 ROOM = 1 << 16  # scores: 256 kB of float32, two of which fit the second-level cache
 SMALL = 1 << 18  # multiply-adds of one product below which NumPy's call is the faster one
-LEVEL = 16.0  # exp(16) = 9e6: sums and products of such weights lose nothing in float32
 
 
 def _product(x1: np.ndarray, x2: np.ndarray, out: np.ndarray) -> np.ndarray:
