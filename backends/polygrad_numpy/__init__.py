@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from polygrad.core import Backend
@@ -24,6 +23,7 @@ from polygrad_numpy import (
     random,
     windows,
 )
+from polygrad_numpy.namespace import xp
 
 __all__ = ["backend"]
 

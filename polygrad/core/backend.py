@@ -532,7 +532,9 @@ def backend_of(array: Any) -> Backend | None:
         pass
     backend = None
     if array_api_compat.is_array_api_obj(array) and not hasattr(kind, "_backend"):
-        space = array_api_compat.array_namespace(array)
+        # An array that knows its namespace need not be wrapped, which for some libraries loads all of the library.
+        speaks = hasattr(array, "__array_namespace__")
+        space = array.__array_namespace__() if speaks else array_api_compat.array_namespace(array)
         name = space.__name__.removeprefix("array_api_compat.")
         for candidate in (*_loaded.values(),):
             if candidate.xp is space or candidate.xp.__name__.removeprefix("array_api_compat.") == name:
