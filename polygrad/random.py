@@ -434,13 +434,13 @@ def _like(x: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
 def rand_like(input: Tensor, *, generator=None, dtype=None, device=None, requires_grad=False) -> Tensor:
     """`rand` in the shape, dtype, device and backend of a tensor."""
     options = _like(input, dtype, device)
-    return rand.__wrapped__(input._backend, input.shape, generator=generator, requires_grad=requires_grad, **options)
+    return rand.on(input._backend, input.shape, generator=generator, requires_grad=requires_grad, **options)
 
 
 def randn_like(input: Tensor, *, generator=None, dtype=None, device=None, requires_grad=False) -> Tensor:
     """`randn` in the shape, dtype, device and backend of a tensor."""
     options = _like(input, dtype, device)
-    return randn.__wrapped__(input._backend, input.shape, generator=generator, requires_grad=requires_grad, **options)
+    return randn.on(input._backend, input.shape, generator=generator, requires_grad=requires_grad, **options)
 
 
 def randint_like(
@@ -448,7 +448,7 @@ def randint_like(
 ) -> Tensor:
     """`randint` in the shape, dtype, device and backend of a tensor."""
     options = {"generator": generator, "requires_grad": requires_grad, **_like(input, dtype, device)}
-    return randint.__wrapped__(input._backend, low, high, input.shape, **options)
+    return randint.on(input._backend, low, high, input.shape, **options)
 
 
 @method
@@ -461,7 +461,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     if p is not None and not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli expects p to be in [0, 1], but got p={p}")
     options = {"generator": generator, "dtype": DTYPES["float32"], "device": input.device}
-    u = rand.__wrapped__(input._backend, input.shape, **options)
+    u = rand.on(input._backend, input.shape, **options)
     xp = input._backend.tensors
     return xp.astype(u < (input.detach() if p is None else p), input.dtype)
 
@@ -517,19 +517,19 @@ def multinomial(
 @method
 def random_normal(x: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
     """Normal numbers in the shape, dtype, device and backend of x."""
-    return normal.__wrapped__(x._backend, mean, std, x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return normal.on(x._backend, mean, std, x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 @method
 def random_uniform(x: Tensor, low: float, high: float, generator: Generator | None) -> Tensor:
     """Uniform numbers in the shape, dtype, device and backend of x."""
-    return uniform.__wrapped__(x._backend, low, high, x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return uniform.on(x._backend, low, high, x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 @method
 def random_exponential(x: Tensor, scale: float, generator: Generator | None) -> Tensor:
     """Exponentially distributed numbers in the shape, dtype, device and backend of x."""
-    return exponential.__wrapped__(x._backend, scale, x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return exponential.on(x._backend, scale, x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 @method
@@ -549,5 +549,5 @@ def random_integers(x: Tensor, low: int, high: int | None, generator: Generator 
         exact = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53, "bool": 1}
         bits = exact.get(x.dtype.name, 8 * x.dtype.itemsize - x.dtype.is_signed)
         high = 2 ** min(bits, 61)
-    drawn = randint.__wrapped__(x._backend, low, high, x.shape, generator=generator, device=x.device)
+    drawn = randint.on(x._backend, low, high, x.shape, generator=generator, device=x.device)
     return x._backend.tensors.astype(drawn, x.dtype)

@@ -1,9 +1,9 @@
 """NumPy's own OpenBLAS, called by ctypes: how many threads it uses, and an update in one pass that NumPy has no function for."""
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ _from_buffer, _address_of = ctypes.c_char.from_buffer, ctypes.addressof
 @cache
 def _library() -> tuple[Any, str, str] | None:
     """The library beside NumPy's files and how it names its functions; None where NumPy came without one."""
-    root = Path(np.__file__).parent
-    for folder in (root.parent / "numpy.libs", root / ".dylibs"):
-        for path in sorted(folder.glob("*openblas*")):
+    root = os.path.dirname(np.__file__)
+    for folder in (os.path.join(os.path.dirname(root), "numpy.libs"), os.path.join(root, ".dylibs")):
+        for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if "openblas" not in file:
+                continue
             try:
-                blas = ctypes.CDLL(str(path))
+                blas = ctypes.CDLL(os.path.join(folder, file))
             except OSError:
                 continue
             for prefix, suffix in STYLES:

@@ -13,7 +13,6 @@ import ctypes
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 from polygrad.core.native import Search
@@ -134,10 +133,11 @@ def loaded() -> Library | None:
 
 
 def _candidates() -> list[str]:
-    folders = [Path(sys.prefix, "lib"), Path(sys.base_prefix, "lib")]
+    roots = [sys.prefix, sys.base_prefix]
     if conda := os.environ.get("CONDA_PREFIX"):
-        folders.append(Path(conda, "lib"))
-    return [*(str(f / FILE) for f in folders if (f / FILE).exists()), FILE]
+        roots.append(conda)
+    files = [os.path.join(root, "lib", FILE) for root in roots]
+    return [*filter(os.path.exists, files), FILE]
 
 
 state = Search(

@@ -12,8 +12,8 @@ from typing import Any
 from polygrad.core import Backend, as_dtype, bools, ints, new_tensor, separated
 from polygrad.core.backend import resolve
 from polygrad.core.cases import Case
+from polygrad.core.declaration import ALIASES
 from polygrad.core.dtype import CATEGORIES, DTYPES
-from polygrad.core.op import ALIASES
 from polygrad_conformance.calculus import Derivatives
 from polygrad_conformance.outcome import Outcome
 from polygrad_conformance.samples import Sample, as_host, cases_of, close, domain_of, host, inexact, tensors_in

@@ -17,8 +17,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-import array_api_compat
-
 from polygrad.core.device import device_named
 from polygrad.core.dtype import CATEGORIES, DTYPES, DType, as_dtype, default_for
 
@@ -127,8 +125,15 @@ class Namespace(types.SimpleNamespace):
         return f"<namespace {self.__name__!r}>"
 
 
+def compat() -> Any:
+    """`array_api_compat`, loaded when a library's array or namespace is first looked at: it costs a tenth of polygrad's import."""
+    return import_module("array_api_compat")
+
+
 def resolve(space: Any, name: str, default: Any = None) -> Any:
     """The object at a dotted name below `space`, or `default`."""
+    if "." not in name:
+        return getattr(space, name, default)
     for part in name.split("."):
         space = getattr(space, part, None)
         if space is None:
@@ -244,7 +249,7 @@ class Backend:
         self.owned = owned
         self.blockwise = blockwise
         self.compiler = compiler
-        self.device = device or array_api_compat.device
+        self.device = device or compat().device
         self.synchronize = synchronize or (lambda array: array)
         self.info = info or (lambda: {})
         self._to_numpy = to_numpy
@@ -531,10 +536,11 @@ def backend_of(array: Any) -> Backend | None:
     except KeyError:
         pass
     backend = None
-    if array_api_compat.is_array_api_obj(array) and not hasattr(kind, "_backend"):
+    is_array = compat().is_array_api_obj(array)
+    if is_array and not hasattr(kind, "_backend"):
         # An array that knows its namespace need not be wrapped, which for some libraries loads all of the library.
         speaks = hasattr(array, "__array_namespace__")
-        space = array.__array_namespace__() if speaks else array_api_compat.array_namespace(array)
+        space = array.__array_namespace__() if speaks else compat().array_namespace(array)
         name = space.__name__.removeprefix("array_api_compat.")
         for candidate in (*_loaded.values(),):
             if candidate.xp is space or candidate.xp.__name__.removeprefix("array_api_compat.") == name:
@@ -543,7 +549,7 @@ def backend_of(array: Any) -> Backend | None:
         else:
             root = name.partition(".")[0]
             backend = get_backend(root if _adapter(root) is not None or root in _entry_points() else name)
-    if backend is not None or not array_api_compat.is_array_api_obj(array):
+    if backend is not None or not is_array:
         _by_type[kind] = backend
     return backend
 

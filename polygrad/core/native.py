@@ -6,7 +6,6 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 __all__ = ["Search"]
@@ -72,6 +71,6 @@ class Search:
         if asked:
             self.reason = f"{asked} cannot be used: {problems[0][1]}"
             warnings.warn(f"{self.variable}: {self.reason}; {self.instead}", RuntimeWarning, stacklevel=5)
-        elif (there := next((p for p, _ in problems if Path(p).exists()), None)) is not None:
+        elif (there := next((p for p, _ in problems if os.path.exists(p)), None)) is not None:
             self.reason = f"{there} cannot be used: {dict(problems)[there]}"
         return None

@@ -10,15 +10,14 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any
 
 from polygrad.core.backend import Backend, assign, backend_of, declared, get_backend
-from polygrad.core.cases import Case
+from polygrad.core.declaration import Declaration, Heading, Made, split_options
 from polygrad.core.dtype import CATEGORIES
 from polygrad.core.methods import functions
 from polygrad.core.promotion import common_backend, gather_operands, plain_operands, promote_operands
-from polygrad.core.rules import Rule, compile_rule, declared_parameters, diagonal_rule
+from polygrad.core.rules import Rule, compile_rule, diagonal_rule
 from polygrad.core.tensor import INFERENCE, Node, Pick, Tensor, current_mode, new_tensor, next_serial
 from polygrad.core.watch import annotate
 
@@ -35,25 +34,20 @@ __all__ = [
     "polyfill",
 ]
 
-ALIASES = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's spelling -> the standard's
 NOTHING: tuple[Any, ...] = ()
 _new = object.__new__
 
 
-class Op:
+class Op(Declaration):
     """One declared op.
 
     Attributes:
-        name: the standard's name, with a dot for extensions (`linalg.inv`).
         kind: pointwise, linear, general or discrete.
         body: `body(xp, *operands, **params)` or None for the library's function.
         operands: names of the operands; `variadic` when the one operand is a list.
         defaults: parameters with their defaults (`inspect.Parameter.empty` where required).
         pulls, pulls_complex, pushes: per operand a Rule, or None where no derivative flows.
-        dtypes: the category of data types the operands may have.
-        domain, cases: where and how conformance tests it.
         materialize: rules get zeros for missing cotangents of several results, rather than None.
-        call: the function on tensors.
     """
 
     custom = False  # its derivative is made of rules
@@ -61,29 +55,21 @@ class Op:
     def __init__(
         self, function: Callable[..., Any], kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]
     ):
-        parameters = declared_parameters(function)
-        self.body = function if parameters and parameters[0].name == "xp" else None
-        if self.body is not None:
-            parameters = parameters[1:]
-        self.name: str = options.get("name") or function.__name__
-        self.kind, self.dtypes, self.doc = kind, dtypes, function.__doc__ or ""
-        self.spread = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
-        operands = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
-        self.operands = tuple(p.name for p in operands)
-        self.optional = tuple(p.name for p in operands if p.default is not p.empty)
+        heading = Heading(function)
+        super().__init__(function, heading, dtypes, options)
+        self.body = function if heading.xp else None
+        self.kind = kind
+        defaults, spread, parameters = heading.defaults, heading.spread, heading.either + heading.named
+        self.operands = (*heading.operands, spread) if spread else heading.operands
+        self.optional = tuple([name for name in heading.operands if name in defaults])
+        self.spread = bool(spread) and not heading.operands
         self.variadic = self.spread or self.operands == ("arrays",)
-        self.defaults = {p.name: p.default for p in parameters if p not in operands}
-        self.order = _order(parameters, options)
-        self.positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD) + self.order
-        self.required = {n for n, d in self.defaults.items() if d is inspect.Parameter.empty}
-        self.preset = {n: d for n, d in self.defaults.items() if d is not inspect.Parameter.empty}
-        self.aliases = _aliases(parameters, options)
-        self.signature = _signature(parameters, self.aliases)
-        self.domain = options.get("domain")
-        self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
+        self.defaults = {name: defaults.get(name, inspect.Parameter.empty) for name in parameters}
+        self.positional = heading.either + self.order
+        self.required = {name for name in parameters if name not in defaults}
+        self.preset = {name: defaults[name] for name in parameters if name in defaults}
         self.node_name = f"{options.get('node') or _camel(self.name)}Backward0"
-        unknown = set(rules) - set(self.operands)
-        if unknown:
+        if unknown := rules.keys() - self.operands:
             raise TypeError(
                 f"op {self.name!r} has rules for {', '.join(unknown)}, its operands are {', '.join(self.operands)}"
             )
@@ -96,8 +82,7 @@ class Op:
         self.native = any(name in self.defaults for name in NATIVE)
         self.keeping: dict[tuple[bool, ...], Any] = {}
         self.implementations: dict[Backend, Any] = _Implementations(self)
-        self.call: Callable[..., Any] = update_wrapper(self._make_call(), function)
-        self.call.__signature__ = self.signature  # type: ignore[attr-defined]
+        self.call = self.dress(self._make_call())
         self.call.op = self  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
@@ -129,17 +114,14 @@ class Op:
             pushes.append(push)
         self.pulls, self.pulls_complex, self.pushes = tuple(pulls), tuple(complex_pulls), tuple(pushes)
         self.pointwise = self.kind == "pointwise"
-        self.real_pulls = tuple(None if r is None else r.apply for r in pulls)
-        pairs = [[r for r in pair if r is not None] for pair in zip(pulls, pushes, strict=True)]
+        self.real_pulls = tuple([None if r is None else r.apply for r in pulls])
+        kept = [_kept(pull, push) for pull, push in zip(pulls, pushes, strict=True)]
         # keeps[i]: the operands that must be kept when operand i is differentiated
-        self.keeps = tuple(frozenset().union(*(r.operands for r in pair)) for pair in pairs)
-        self.keeps_y = tuple(any(r.y for r in pair) for pair in pairs)
+        self.keeps = tuple([operands for operands, _, _ in kept])
+        self.keeps_y = tuple([y for _, y, _ in kept])
         # of several results, those that must be kept; None for all
-        self.keeps_parts = tuple(
-            None if any(r.y and r.parts is None for r in pair) else frozenset().union(*(r.parts or () for r in pair))
-            for pair in pairs
-        )
-        self.keeps_shapes = any(r.shapes for pair in pairs for r in pair)
+        self.keeps_parts = tuple([parts for _, _, parts in kept])
+        self.keeps_shapes = any([r.shapes for r in (*pulls, *pushes) if r is not None])
 
     def _substitution(self, i: int) -> Rule:
         """The push of a linear op: the op itself with the tangent in operand i's place."""
@@ -163,6 +145,18 @@ class Op:
             if len(self.operands) == 2 and all(self.pulls):
                 return _binary(self)
         return _general(self)
+
+
+NONE: frozenset[int] = frozenset()
+
+
+def _kept(pull: Rule | None, push: Rule | None) -> tuple[frozenset[int], bool, frozenset[int] | None]:
+    """What two rules of one operand read: the operands, whether the result, and which parts of several (None for all)."""
+    if pull is None or push is None:
+        return NONE, False, NONE
+    whole = (pull.y and pull.parts is None) or (push.y and push.parts is None)
+    parts = None if whole else (pull.parts or NONE) | (push.parts or NONE)
+    return pull.operands | push.operands, pull.y or push.y, parts
 
 
 class _Implementations(dict):
@@ -501,7 +495,9 @@ def explain(error: Exception, op: Op, operands: tuple[Any, ...]) -> None:
 # ---------------------------------------------------------------------------------------------------------- declaration
 
 
-def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, Any]) -> Callable[..., Any]:
+def _declare(kind: str, dtypes: str, keywords: dict[str, Any]) -> Callable[..., Any]:
+    rules, options = split_options(keywords)
+
     def decorate(function: Callable[..., Any]) -> Any:
         op = Op(function, kind, rules, dtypes, options)
         declared.add_op(op)
@@ -509,14 +505,6 @@ def _declare(kind: str, rules: dict[str, Any], dtypes: str, options: dict[str, A
         return op.call
 
     return decorate
-
-
-_OPTIONS = ("domain", "cases", "node", "name", "promote", "boolean", "order", "aliases", "materialize")
-
-
-def _split(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    rules = {k: v for k, v in keywords.items() if k not in _OPTIONS}
-    return rules, {k: v for k, v in keywords.items() if k in _OPTIONS}
 
 
 def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any]:
@@ -534,50 +522,38 @@ def pointwise(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any
             `keepdim`) and `order` (the keyword-only parameters that PyTorch takes by position too, in its order: `axis` and
             `keepdims` by default, () where its function of that name means another thing).
     """
-    return _declare("pointwise", *_reorder(keywords, dtypes))
+    return _declare("pointwise", dtypes, keywords)
 
 
 def linear(*, dtypes: str = "numeric", **keywords: Any) -> Callable[..., Any]:
     """Declare an op that is linear in each named operand; a rule is the transpose. The other arguments are `pointwise`'s."""
-    return _declare("linear", *_reorder(keywords, dtypes))
+    return _declare("linear", dtypes, keywords)
 
 
 def general(*, dtypes: str = "floating", **keywords: Any) -> Callable[..., Any]:
     """Declare an op by a pair (pull, push) per operand. The other arguments are `pointwise`'s."""
-    return _declare("general", *_reorder(keywords, dtypes))
+    return _declare("general", dtypes, keywords)
 
 
 def discrete(*, dtypes: str = "any", **keywords: Any) -> Callable[..., Any]:
     """Declare an op whose result carries no derivative. The arguments are `pointwise`'s, without rules."""
-    return _declare("discrete", *_reorder(keywords, dtypes))
+    return _declare("discrete", dtypes, keywords)
 
 
-def _reorder(keywords: dict[str, Any], dtypes: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    rules, options = _split(keywords)
-    return rules, dtypes, options
-
-
-class CompositeOp:
+class CompositeOp(Declaration):
     """What the registry holds of a composite: a name, a body, and no rule."""
 
     pulls: tuple[Any, ...] = ()
     kind = "composite"
 
-    def __init__(self, body: Callable[..., Any], name: str, options: dict[str, Any]):
+    def __init__(self, body: Callable[..., Any], options: dict[str, Any]):
+        heading = Heading(body)
+        super().__init__(body, heading, options.get("dtypes", "floating"), options)
         self.body: Callable[..., Any] | None = body
-        self.name, self.doc = name, body.__doc__ or ""
         self.is_library = bool(options.get("library"))  # the library's function of that name is the same function
-        parameters = declared_parameters(body)[1:]
-        self.aliases = _aliases(parameters, options)
-        self.signature = _signature(parameters, self.aliases)
-        self.order = _order(parameters, options)
-        self.count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-        self.spread = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.dtypes = options.get("dtypes", "floating")
-        self.domain = options.get("domain")
-        self.cases = [c if isinstance(c, Case) else Case(tuple(c), {}) for c in options.get("cases", ())]
-        self.call: Callable[..., Any] = update_wrapper(self._make_call(), body)
-        self.call.__signature__ = self.signature  # type: ignore[attr-defined]
+        self.count = len(heading.operands) + len(heading.either)
+        self.spread = bool(heading.spread)
+        self.call = self.dress(self._make_call())
         self.call.op = self  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
@@ -630,7 +606,7 @@ def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any
     """Declare a plain function of ops: its first parameter is `xp`, its derivative is that of its parts."""
 
     def decorate(body: Callable[..., Any]) -> Any:
-        op = CompositeOp(body, options.get("name") or body.__name__, options)
+        op = CompositeOp(body, options)
         declared.add_op(op)
         assign(functions, op.name, op.call)
         return op.call
@@ -653,9 +629,6 @@ def creation(function: Callable[..., Any] | None = None, *, name: str = "") -> A
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(function)
-        parameters = list(signature.parameters.values())[1:]
-
         def bound(backend: Backend, *args: Any, **kwargs: Any) -> Any:
             if isinstance(kwargs.get("device"), str):
                 kwargs["device"] = backend.place(kwargs["device"])
@@ -664,8 +637,7 @@ def creation(function: Callable[..., Any] | None = None, *, name: str = "") -> A
         def call(*args: Any, **kwargs: Any) -> Any:
             return bound(get_backend(), *args, **kwargs)
 
-        update_wrapper(call, function)
-        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        Made(function).dress(call).on = function
         declared.add_creation(name or function.__name__, bound)
         assign(functions, name or function.__name__, call)
         return call
@@ -687,27 +659,6 @@ def polyfill(name: str) -> Callable[..., Any]:
         return body
 
     return decorate
-
-
-def _aliases(parameters: list[inspect.Parameter], options: dict[str, Any]) -> dict[str, str]:
-    """PyTorch's spellings of the parameters that the standard names otherwise."""
-    names = {p.name for p in parameters}
-    usual = {alias: name for alias, name in ALIASES.items() if name in names and alias not in names}
-    return usual | options.get("aliases", {})
-
-
-def _signature(parameters: list[inspect.Parameter], aliases: dict[str, str]) -> inspect.Signature:
-    """The standard's signature, PyTorch's spellings last and keyword-only."""
-    extra = [inspect.Parameter(alias, inspect.Parameter.KEYWORD_ONLY, default=None) for alias in aliases]
-    return inspect.Signature([*parameters, *extra])
-
-
-def _order(parameters: list[inspect.Parameter], options: dict[str, Any]) -> tuple[str, ...]:
-    """The keyword-only parameters that may be given by position too, as PyTorch's users write them."""
-    if "order" in options:
-        return options["order"]
-    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return tuple(name for name in ("axis", "keepdims") if name in names)
 
 
 def _camel(name: str) -> str:

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Rule", "compile_rule", "declared_parameters", "diagonal_rule"]
+__all__ = ["Rule", "compile_rule", "diagonal_rule"]
 
 
 class Rule:
@@ -47,26 +47,12 @@ def parameters_of(rule: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
-def declared_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters of a plain function, as `inspect.signature` gives them, in half its time (polygrad asks 350 times)."""
-    code, named = getattr(function, "__code__", None), getattr(function, "__kwdefaults__", None) or {}
-    if code is None or hasattr(function, "__wrapped__") or code.co_flags & inspect.CO_VARKEYWORDS:
-        return list(inspect.signature(function).parameters.values())
-    names, kinds = code.co_varnames, inspect.Parameter
-    count, only, annotations = code.co_argcount, code.co_kwonlyargcount, function.__annotations__
-    values = function.__defaults__ or ()
-    defaults = [kinds.empty] * (count - len(values)) + list(values)
-    found = []
-    for i, name in enumerate(names[:count]):
-        kind = kinds.POSITIONAL_ONLY if i < code.co_posonlyargcount else kinds.POSITIONAL_OR_KEYWORD
-        found.append(kinds(name, kind, default=defaults[i], annotation=annotations.get(name, kinds.empty)))
-    if code.co_flags & inspect.CO_VARARGS:
-        name = names[count + only]
-        found.append(kinds(name, kinds.VAR_POSITIONAL, annotation=annotations.get(name, kinds.empty)))
-    for name in names[count : count + only]:
-        default, annotation = named.get(name, kinds.empty), annotations.get(name, kinds.empty)
-        found.append(kinds(name, kinds.KEYWORD_ONLY, default=default, annotation=annotation))
-    return found
+PLAIN: dict[str, Callable[..., Any]] = {
+    "xp": lambda xp, g, n: xp,
+    "g": lambda xp, g, n: g,
+    "t": lambda xp, g, n: g,
+    "y": lambda xp, g, n: n.y,
+}
 
 
 def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...], params: Any) -> Rule:
@@ -77,42 +63,29 @@ def compile_rule(name: str, rule: Callable[..., Any], operands: tuple[str, ...],
             `<operand>_shape`, nor a parameter of the op.
     """
     wanted = parameters_of(rule)
-    getters: list[Callable[..., Any]] = []
-    reads: set[int] = set()
-    parts: set[int] = set()
+    reads: list[int] = []
+    parts: list[int] = []
     shapes = False
     for want in wanted:
-        if want == "xp":
-            getters.append(lambda xp, g, n: xp)
-        elif want in ("g", "t"):
-            getters.append(lambda xp, g, n: g)
-        elif want == "y":
-            getters.append(lambda xp, g, n: n.y)
-        elif want in operands:
-            at = operands.index(want)
-            reads.add(at)
-            getters.append(lambda xp, g, n, i=at: n.kept[i])
-        elif want.endswith("_shape") and want[:-6] in operands:
-            shapes, at = True, operands.index(want[:-6])
-            getters.append(lambda xp, g, n, i=at: n.shapes[i])
-        elif want in params:
-            getters.append(lambda xp, g, n, key=want: n.params[key])
-        elif want[0] == "y" and want[1:].isdigit():
-            parts.add(int(want[1:]))
-            getters.append(lambda xp, g, n, i=int(want[1:]): n.y[i])
-        else:
+        if want in PLAIN:
+            continue
+        if want in operands:
+            reads.append(operands.index(want))
+        elif want[-6:] == "_shape" and want[:-6] in operands:
+            shapes = True
+        elif want[0] == "y" and want[1:].isdigit() and want not in params:
+            parts.append(int(want[1:]))
+        elif want not in params:
             raise TypeError(
                 f"a rule of op {name!r} asks for {want!r}; it may ask for xp, g, t, y (y0 ...), {', '.join(operands)}, "
                 f"their shapes (such as {operands[0]}_shape) and {', '.join(params) or 'no parameters'}"
             )
     whole = "y" in wanted
-    apply = _caller(rule, wanted, operands, getters)
+    apply = _caller(rule, wanted, operands, params)
     return Rule(apply, frozenset(reads), whole or bool(parts), shapes, rule, None if whole else frozenset(parts))
 
 
-def _caller(
-    rule: Callable[..., Any], wanted: tuple[str, ...], operands: tuple[str, ...], getters: list[Callable[..., Any]]
-) -> Callable[..., Any]:
+def _caller(rule: Callable[..., Any], wanted: tuple[str, ...], operands: tuple[str, ...], params: Any) -> Any:
     """`rule` as a function of (xp, g, node); the frequent signatures without a loop (it saves 0.3 us a call)."""
     if wanted in (("g",), ("t",)):
         return lambda xp, g, n: rule(g)
@@ -121,10 +94,27 @@ def _caller(
     if len(wanted) == 1 and wanted[0] in operands:
         i = operands.index(wanted[0])
         return lambda xp, g, n: rule(n.kept[i])
-    if len(wanted) == 2 and wanted[0] == "xp" and wanted[1] in operands:
+    if len(wanted) == 2 and wanted[0] == "xp" and wanted[1] in operands and wanted[1] not in PLAIN:
         i = operands.index(wanted[1])
         return lambda xp, g, n: rule(xp, n.kept[i])
+    getters = [_getter(want, operands, params) for want in wanted]
     return lambda xp, g, n: rule(*[get(xp, g, n) for get in getters])
+
+
+def _getter(want: str, operands: tuple[str, ...], params: Any) -> Callable[..., Any]:
+    """Where the engine holds what a rule calls `want`."""
+    if want in PLAIN:
+        return PLAIN[want]
+    if want in operands:
+        i = operands.index(want)
+        return lambda xp, g, n: n.kept[i]
+    if want[-6:] == "_shape" and want[:-6] in operands:
+        i = operands.index(want[:-6])
+        return lambda xp, g, n: n.shapes[i]
+    if want in params:
+        return lambda xp, g, n: n.params[want]
+    i = int(want[1:])
+    return lambda xp, g, n: n.y[i]
 
 
 def diagonal_rule(name: str, rule: Any, operands: tuple[str, ...], params: Any) -> tuple[Rule, Rule, Rule]:

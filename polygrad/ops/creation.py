@@ -43,7 +43,7 @@ def _has_tensor(value: Any) -> bool:
 def _stacked(backend: Backend, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return backend.tensors.stack([_stacked(backend, v) for v in value])
-    return asarray.__wrapped__(backend, value)
+    return asarray.on(backend, value)
 
 
 @creation
@@ -70,9 +70,7 @@ def asarray(backend, obj, /, *, dtype=None, device=None, copy=None, requires_gra
         return _made(backend.asarray(obj, wanted, device, copy=True if copy is None else copy), backend, requires_grad)
     if hasattr(obj, "__array__") or (hasattr(obj, "__buffer__") or isinstance(obj, memoryview | bytearray)):
         host = get_backend(DEFAULT)
-        return asarray.__wrapped__(
-            backend, host.xp.asarray(obj), dtype=dtype, device=device, requires_grad=requires_grad
-        )
+        return asarray.on(backend, host.xp.asarray(obj), dtype=dtype, device=device, requires_grad=requires_grad)
     if hasattr(obj, "item") and not isinstance(obj, list | tuple | bool | int | float | complex):
         obj = obj.item()
     wanted = default_for(_kind(obj)) if dtype is None else as_dtype(dtype)
@@ -85,7 +83,7 @@ def tensor(backend, data, *, dtype=None, device=None, requires_grad=False):
     if isinstance(data, Tensor):
         x = data.detach()
         data = x if x._backend is backend else x._backend.to_numpy(x._array)
-    made = asarray.__wrapped__(backend, data, dtype=dtype, device=device).detach()
+    made = asarray.on(backend, data, dtype=dtype, device=device).detach()
     if requires_grad:
         made.requires_grad = True
     return made
@@ -233,7 +231,7 @@ def from_dlpack(backend, x, /, *, device=None, copy=None):
 @creation
 def from_numpy(backend, array):
     """A tensor of a NumPy array; the values are copied, so that later writes into the array change no tensor."""
-    return asarray.__wrapped__(backend, array)
+    return asarray.on(backend, array)
 
 
 # ---------------------------------------------------------------------------------------------------- data types
@@ -305,7 +303,7 @@ def isdtype(backend, dtype, kind):
     Raises ValueError for an unknown name of a kind.
     """
     if isinstance(kind, tuple):
-        return any(isdtype.__wrapped__(backend, dtype, k) for k in kind)
+        return any(isdtype.on(backend, dtype, k) for k in kind)
     d = as_dtype(dtype)
     if isinstance(kind, str) and kind in _KINDS:
         if kind == "signed integer":

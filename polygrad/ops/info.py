@@ -57,7 +57,7 @@ class Info:
         found = {name: DTYPES[name] for name in STANDARD if name in names}
         if kind is None:
             return found
-        return {name: d for name, d in found.items() if isdtype.__wrapped__(self._backend, d, kind)}
+        return {name: d for name, d in found.items() if isdtype.on(self._backend, d, kind)}
 
     def devices(self) -> tuple[Any, ...]:
         """The library's devices."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat
-
 from polygrad.core import Backend, DType, Tensor, as_dtype, general, get_backend, method
+from polygrad.core.backend import compat
 from polygrad.core.device import Device, device_named
 
 
@@ -18,7 +17,7 @@ from polygrad.core.device import Device, device_named
 )
 def to_device(xp, x, /, *, device):
     """x on another device of its library; the gradient comes back to where x is."""
-    return array_api_compat.to_device(x, device)
+    return compat().to_device(x, device)
 
 
 @method

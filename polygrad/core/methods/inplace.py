@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -36,7 +35,7 @@ def in_place(
 
     call.__name__, call.__qualname__ = f"{method.__name__}_", f"InPlaceMethods.{method.__name__}_"
     call.__doc__ = f"In-place `{method.__name__}`."
-    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    call.__wrapped__ = method  # type: ignore[attr-defined]  # whose signature it has
     return call
 
 
