@@ -331,6 +331,7 @@ def test_an_update_in_parts_is_the_update(name, options, fused, monkeypatch):
     if not fused:
         monkeypatch.setattr(blocks, "axpby_of", lambda dtype: None)
     monkeypatch.setattr(blocks, "MANY", 1 << 16)
+    monkeypatch.setattr(blocks, "ROOM", 1 << 17)
     rng = np.random.default_rng(0)
     gradients = rng.standard_normal((4, 30_000, 3)).astype("f4")
     start = rng.standard_normal((30_000, 3)).astype("f4")

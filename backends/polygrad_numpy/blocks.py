@@ -12,7 +12,8 @@ from polygrad_numpy.blas import address, axpby_of
 
 __all__ = ["blockwise"]
 
-PART = 1 << 15  # elements
+PART = 1 << 15  # elements of a function that makes arrays on its way
+ROOM = 1 << 19  # bytes of each array in one part of an update in place: four of them fit a second-level cache of 2 MB
 MANY = 1 << 19  # from so many on, a second thread is worth its start
 THREADS = min(2, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
@@ -93,7 +94,7 @@ def blockwise(
     results = [np.copy(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
     vectors = [*results, *arrays[len(results) :]]
     places = [address(a) for a in vectors]
-    if size <= PART:
+    if size <= ROOM // first.itemsize:
         update(axpby, size, vectors, places, numbers, options)
     else:
         _share(partial(_update, partial(update, axpby), vectors, places, numbers, options), size)
@@ -114,8 +115,9 @@ def _update(
 ) -> None:
     """Update the elements from start to stop in place, part by part."""
     vectors, width = [a.reshape(-1) for a in vectors], vectors[0].itemsize
-    for i in range(start, stop, PART):
-        end = min(i + PART, stop)
+    part = ROOM // width
+    for i in range(start, stop, part):
+        end = min(i + part, stop)
         update(end - i, [a[i:end] for a in vectors], [place + i * width for place in places], numbers, options)
 
 
