@@ -349,6 +349,8 @@ def softmax_cross_entropy_backward(
 
 def matmul(x1: Any, x2: Any, /) -> Any:
     """The op `matmul`; a stack of rows times one matrix is one product, where NumPy would make one for each matrix."""
+    if x1.ndim == x2.ndim == 2 and x1.shape[1] == 1 and x2.shape[0] == 1:
+        return x1 * x2  # 2 to 5 times faster on (512, 1) x (1, 4608)
     y = onednn_matmul.matmul(x1, x2)
     if y is not NotImplemented:
         return y

@@ -25,7 +25,7 @@ TRAINING, DIRECT = 64, 1
 SRC, DST, WEIGHTS, D_SRC, D_DST, D_WEIGHTS = 1, 17, 33, 129, 145, 161
 Q_SRC, Q_D_SRC, Q_WEIGHTS, Q_D_WEIGHTS, Q_DST, Q_D_DST = 129, 130, 131, 132, 133, 134
 FEW = 1 << 14  # multiply-adds below which a call costs more than it saves
-LIGHT, HEAVY = 16, 1 << 18  # at most so many positions and at least so many weights: reordering these takes too long
+LIGHT, HEAVY = 16, 1 << 16  # at most so many positions and at least so many weights: reordering these takes too long
 THIN = 4  # up to so many input channels the transpose in x is 2 to 3 times faster channels-first
 
 

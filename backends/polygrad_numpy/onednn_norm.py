@@ -23,7 +23,7 @@ TRAINING, BACKWARD = 64, 128
 SCALED_AND_SHIFTED = 2 | 4
 SRC, DST, MEAN, VARIANCE, SCALE, SHIFT = 1, 17, 49, 50, 51, 52
 D_SRC, D_DST, D_SCALE, D_SHIFT = 129, 145, 255, 256
-FEW = 1 << 12
+FEW = 1 << 10
 
 
 def _kind(x: Any, weight: Any, bias: Any, axis: Any) -> str | None:

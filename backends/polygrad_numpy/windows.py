@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from polygrad_numpy import onednn_matmul
+
 __all__ = ["conv", "conv_input", "conv_weight", "max_pool", "max_unpool"]
 
 # Elements of the column buffer: 2 MB of float32 stay in the second-level cache between the copy and the product.
@@ -23,6 +25,8 @@ PRODUCT = 768
 PLANE = 512
 # With at most so many positions in the batch, the weight is what takes time, and is read once, where it lies.
 HEAVY = 64
+# With at most so many, the gradient of a weight is made so many rows at a time: twice as fast, though products are the same.
+LIGHT, ROWS = 16, 16
 # Rows of a depthwise convolution are cut to this length, because the work of its band matrices grows with the square.
 TILE = 64
 
@@ -138,6 +142,9 @@ def conv(x: np.ndarray, w: np.ndarray, /, *, stride: Any, padding: Any, dilation
     if w.shape[1] == 1 < groups:
         return _conv_by_channel(x, w, out, stride, padding, dilation)
     weight = w.reshape(groups, each, -1)
+    if groups == 1 and count * math.prod(out) <= LIGHT:
+        rows = _window_rows(x, out, w.shape[2:], stride, padding, dilation)
+        return np.ascontiguousarray(_product(weight[0], rows.T).reshape(outputs, count, *out).swapaxes(0, 1))
     if math.prod(w.shape[2:]) == 1:
         columns = _strided(_padded(x, padding), out, stride).reshape(count, groups, w.shape[1], math.prod(out))
         return np.matmul(weight, columns).reshape(count, outputs, *out)
@@ -150,6 +157,19 @@ def conv(x: np.ndarray, w: np.ndarray, /, *, stride: Any, padding: Any, dilation
             made = np.matmul(weight, columns[0]).reshape(outputs, rows.stop - rows.start, *out[1:], -1)
             y[images, :, rows] = made.transpose(made.ndim - 1, *range(made.ndim - 1))
     return y
+
+
+def _product(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    """x1 @ x2, by oneDNN where that does the large products."""
+    y = onednn_matmul.matmul(x1, x2)
+    return np.matmul(x1, x2) if y is NotImplemented else y
+
+
+def _window_rows(x: np.ndarray, out: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> np.ndarray:
+    """The elements of every window as a row: (images * positions, C * taps)."""
+    windows, n = _windows(_padded(x, padding)[..., None], kernel, out, stride, dilation)[..., 0], len(out)
+    order = (0, *range(2 + n, 2 + 2 * n), *range(1, 2 + n))
+    return windows.transpose(order).reshape(x.shape[0] * math.prod(out), -1)
 
 
 def _strided(x: np.ndarray, out: Any, stride: Any) -> np.ndarray:
@@ -173,6 +193,16 @@ def conv_weight(
     outputs, inputs = z.shape[1], x.shape[1] // groups
     if inputs == 1 < groups:
         return _conv_weight_by_channel(x, z, shape, stride, padding, dilation)
+    if groups == 1 and z.size // outputs <= LIGHT:
+        rows = _window_rows(x, out, shape, stride, padding, dilation)
+        seen = np.ascontiguousarray(z.swapaxes(0, 1)).reshape(outputs, -1)
+        if len(rows) == 1:
+            made = seen * rows
+        elif outputs % ROWS == 0:
+            made = np.matmul(seen.reshape(-1, ROWS, len(rows)), rows)
+        else:
+            made = np.matmul(seen, rows)
+        return made.reshape(outputs, inputs, *shape)
     total = None
     for images, rows, columns in _columns(x, out, shape, stride, padding, dilation, groups):
         seen = z[images, :, rows]
@@ -213,14 +243,17 @@ def _conv_input_by_tap(
     z: np.ndarray, w: np.ndarray, shape: Any, stride: Any, padding: Any, dilation: Any
 ) -> np.ndarray:
     count, out, kernel = z.shape[0], z.shape[2:], w.shape[2:]
-    seen = np.ascontiguousarray(z.swapaxes(0, 1)).reshape(z.shape[1], -1)
-    made = np.matmul(w.reshape(w.shape[0], -1).T, seen).reshape(w.shape[1], *kernel, count, *out)
-    grown = [n + lo + hi for n, (lo, hi) in zip(shape, padding, strict=True)]
-    x = np.zeros((w.shape[1], count, *grown), z.dtype)
+    flat, n = w.reshape(w.shape[0], -1), len(kernel)
+    seen = np.ascontiguousarray(z.transpose(0, *range(2, z.ndim), 1)).reshape(-1, z.shape[1])
+    made = onednn_matmul.matmul(seen, flat)
+    if made is NotImplemented:
+        made = np.matmul(flat.T, seen.T).T
+    made = made.reshape(count, *out, w.shape[1], *kernel)
+    x = np.zeros((count, *[m + lo + hi for m, (lo, hi) in zip(shape, padding, strict=True)], w.shape[1]), z.dtype)
     for tap in product(*[range(k) for k in kernel]):
         axes = zip(tap, out, stride, dilation, strict=True)
-        x[(..., *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, o, s, d in axes])] += made[(slice(None), *tap)]
-    return np.ascontiguousarray(_padded(x, tuple((-lo, -hi) for lo, hi in padding)).swapaxes(0, 1))
+        x[(slice(None), *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, o, s, d in axes])] += made[(..., *tap)]
+    return np.ascontiguousarray(_padded(x.transpose(0, n + 1, *range(1, n + 1)), [(-lo, -hi) for lo, hi in padding]))
 
 
 # ------------------------------------------------------------------------------------- one input channel in each group
