@@ -330,6 +330,7 @@ def test_an_update_in_parts_is_the_update(name, options, fused, monkeypatch):
     """To rounding, on an array of several parts, and without changing what somebody else sees."""
     if not fused:
         monkeypatch.setattr(blocks, "axpby_of", lambda dtype: None)
+    monkeypatch.setattr(blocks.onednn_update, "is_used", lambda dtype: False)
     monkeypatch.setattr(blocks, "MANY", 1 << 16)
     monkeypatch.setattr(blocks, "ROOM", 1 << 17)
     rng = np.random.default_rng(0)

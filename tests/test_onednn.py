@@ -18,8 +18,10 @@ from polygrad.core import get_backend
 from polygrad.core.backend import declared
 from test_fast_numpy import arrays, convolutions, pools
 
-PARTS = ("onednn", "onednn_attention", "onednn_conv", "onednn_matmul", "onednn_norm", "onednn_pointwise", "onednn_pool")
-onednn, onednn_attention, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool = (
+PARTS = (
+    "onednn onednn_attention onednn_conv onednn_matmul onednn_norm onednn_pointwise onednn_pool onednn_update".split()
+)
+onednn, onednn_attention, onednn_conv, onednn_matmul, onednn_norm, onednn_pointwise, onednn_pool, onednn_update = (
     importlib.import_module(f"polygrad_numpy.{part}") for part in PARTS
 )
 FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -318,3 +320,24 @@ def test_off_is_silent():
     count, _, config = run_with("off")
     assert count == 0
     assert config == "off by POLYGRAD_ONEDNN_LIB"
+
+
+@needs_onednn
+@pytest.mark.parametrize("rule", ["descend", "accelerate"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_updates_of_large_parameters(rule, nesterov, monkeypatch):
+    """In parts, the last one smaller, beside the same update in float64, which NumPy does."""
+    onednn.loaded()
+    monkeypatch.setattr(onednn_update, "PART", 1 << 15)
+    rng, blockwise = np.random.default_rng(0), get_backend("numpy").blockwise
+    parts = [rng.standard_normal((7, 10007)).astype("f4") for _ in range(2 if rule == "descend" else 3)]
+    options = {"weight_decay": 0.1, "momentum": 0.9, "dampening": 0.2 * (not nesterov), "nesterov": nesterov}
+    wide, used = [a.astype("f8") for a in parts], []
+    axpby = onednn_update.axpby
+    monkeypatch.setattr(onednn_update, "axpby", lambda size, *rest: used.append(size) or axpby(size, *rest))
+    for arrays_ in (parts, wide):
+        found = blockwise(None, arrays_, list(range(len(parts) - 1)), rule, (0.3,), {**options, "maximize": False})
+        assert all(a is b for a, b in zip(found, arrays_, strict=False))
+    assert set(used) == {1 << 15, 70049 % (1 << 15)}
+    for a, b in zip(parts, wide, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

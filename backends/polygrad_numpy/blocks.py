@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from polygrad_numpy import onednn_update
 from polygrad_numpy.blas import address, axpby_of
 
 __all__ = ["blockwise"]
 
 PART = 1 << 15  # elements of a function that makes arrays on its way
 ROOM = 1 << 19  # bytes of each array in one part of an update in place: four of them fit a second-level cache of 2 MB
+LARGE = 1 << 16  # elements from which on oneDNN is worth its call
 MANY = 1 << 19  # from so many on, a second thread is worth its start
 THREADS = min(2, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
@@ -94,7 +96,12 @@ def blockwise(
     results = [np.copy(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
     vectors = [*results, *arrays[len(results) :]]
     places = [address(a) for a in vectors]
-    if size <= ROOM // first.itemsize:
+    if size >= LARGE and rule != "plain" and onednn_update.is_used(dtype):
+        part = onednn_update.PART
+        for i in range(0, size, part):
+            here = [place + i * first.itemsize for place in places]
+            update(onednn_update.axpby, min(part, size - i), vectors, here, numbers, options)
+    elif size <= ROOM // first.itemsize:
         update(axpby, size, vectors, places, numbers, options)
     else:
         _share(partial(_update, partial(update, axpby), vectors, places, numbers, options), size)

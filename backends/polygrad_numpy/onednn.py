@@ -46,6 +46,7 @@ SIGNATURES = {
     "primitive_desc_destroy": (P,),
     "primitive_attr_create": (P,),
     "primitive_attr_set_post_ops": (P, P),
+    "primitive_attr_set_scales_mask": (P, INT, INT),
     "post_ops_create": (P,),
     "post_ops_append_eltwise": (P, INT, FLOAT, FLOAT),
     "reorder_primitive_desc_create": (P, P, P, P, P, P),

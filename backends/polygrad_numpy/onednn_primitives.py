@@ -153,10 +153,14 @@ class Primitive:
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run it on the inputs and outputs, in the order of the constructor (and the workspace last)."""
+        self.at(*[address(a) for a in arrays])
+
+    def at(self, *places: int) -> None:
+        """Run it on inputs and outputs that lie at these addresses."""
         lib, stream = self.lib, self.lib.stream
         set_handle, execute = lib.set_handle, lib.execute
-        for memory, array in zip(self.memories, arrays, strict=True):
-            set_handle(memory, address(array))
+        for memory, place in zip(self.memories, places, strict=True):
+            set_handle(memory, place)
         if self.inner:
             start = _held(lib).arena.address(self.arena)
             for memory, offset in self.inner:
