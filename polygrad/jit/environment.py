@@ -17,7 +17,7 @@ import re
 import types
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
-from operator import is_, itemgetter
+from operator import attrgetter, getitem, is_, itemgetter
 from typing import Any
 
 from polygrad.core import DType, Tensor, backend_of
@@ -45,6 +45,7 @@ FIELDS = types.GetSetDescriptorType | types.MemberDescriptorType  # what slots a
 HOOKS = ("hooks", "after", "post", "pre")  # keys of `Leaf.extra`
 STORE_GLOBAL = dis.opmap["STORE_GLOBAL"]
 MISSING = object()
+contents_of = attrgetter("cell_contents")
 
 
 class Place:
@@ -391,7 +392,7 @@ class Guards:
         self.places = [place for g in [*cells, *single, *attributes, *several] for place in g]
         self.expected = [place.value for place in self.places]
         self.cells = [g[0].holder for g in cells]
-        self.single = [(g[0].holder, g[0].key) for g in single]
+        self.single = [g[0].holder for g in single], [g[0].key for g in single]
         self.attributes = [(place.holder, place.key) for g in attributes for place in g]
         self.several = [(itemgetter(*[place.key for place in g]), g[0].holder) for g in several]
         sized = [*environment.containers, *environment.objects]
@@ -405,8 +406,8 @@ class Guards:
     def broken(self) -> Place | str | None:
         """The first place that holds something else than it did (or the path of a container that grew), or None."""
         try:
-            now = [cell.cell_contents for cell in self.cells]
-            now += [holder[key] for holder, key in self.single]
+            now = list(map(contents_of, self.cells))
+            now += map(getitem, *self.single)
             if self.attributes:
                 now += [getattr(holder, key) for holder, key in self.attributes]
             for read, holder in self.several:
@@ -422,6 +423,10 @@ class Guards:
         sizes = list(map(len, self.containers))
         if sizes != self.sizes and (path := self._resized(sizes)):
             return path
+        return self._refilled() if self.sets or self.bulk else None
+
+    def _refilled(self) -> str | None:
+        """The set, or the large container of plain values, that holds other values than it did."""
         for container, before, path in self.sets:
             if container != before:
                 return path

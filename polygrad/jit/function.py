@@ -20,7 +20,8 @@ from polygrad.jit.capture import Again, Capture
 from polygrad.jit.environment import Environment, Place
 from polygrad.jit.errors import TraceError
 from polygrad.jit.nest import constants, flatten, signature
-from polygrad.jit.plan import Plan, Stale
+from polygrad.jit.plan import MISS, Plan, Stale
+from polygrad.jit.shortcut import recording, shortcut
 from polygrad.jit.slots import LOCK
 from polygrad.jit.strict import refuse_iterators, strictly
 
@@ -45,28 +46,6 @@ class Stats(NamedTuple):
     compilations: int = 0
     cache_hits: int = 0
     eager_calls: int = 0
-
-
-class Last:
-    """A call with nothing but tensors, as far as the next one must be like it: shapes and types are checked by the program."""
-
-    __slots__ = ("plans", "count", "backend", "grad", "defaults")
-
-    def __init__(self, args: tuple[Any, ...], mode: Any, plan: Plan):
-        self.plans, self.count, self.backend = [plan], len(args), plan.backend
-        self.grad = (True, False) if mode is None else (mode.grad, mode.inference)
-        self.defaults = get_default_dtype(), get_backend()
-
-    def serves(self, args: tuple[Any, ...], mode: Any) -> bool:
-        """True for a call of the same kind."""
-        if len(args) != self.count or (get_default_dtype(), get_backend()) != self.defaults:
-            return False
-        if self.grad != ((True, False) if mode is None else (mode.grad, mode.inference)):
-            return False
-        for x in args:
-            if type(x) is not Tensor or x._node is not None or x._backend is not self.backend:
-                return False
-        return len(args) < 2 or len(set(map(id, args))) == len(args)
 
 
 class Jitted:
@@ -97,7 +76,7 @@ class Jitted:
         self._making = threading.RLock()
         self._instance: Callable[[], Any] | None = None
         self._methods: dict[int, tuple[Any, Jitted]] = {}
-        self._last: Last | None = None
+        self._short: Callable[[tuple[Any, ...]], Any] | None = None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By name where it stands in a module under its name, else the function and the options; programs are made anew."""
@@ -135,16 +114,16 @@ class Jitted:
     # ---------------------------------------------------------------------------------------------------------- calls
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        short = self._short
+        if short is not None and not kwargs:
+            found = short(args)
+            if found is not MISS:
+                self._counts[2] += 1
+                return found
         mode = current_mode()
         if mode is not None and not mode.simple:  # inside of another capture, or somebody watches every op
             self._counts[3] += 1
             return self._function()(*args, **kwargs)
-        last = self._last
-        if last is not None and not kwargs and last.serves(args, mode):
-            found = self._called(last.plans, list(args), [])
-            if found is not None:
-                self._counts[2] += 1
-                return found[0]
         key, leaves = self._key(args, kwargs, mode)
         plans = self._plans.setdefault(key, [])
         stale: list[Plan] = []
@@ -189,8 +168,10 @@ class Jitted:
 
     def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any, plans: list[Plan]) -> None:
         """Let the next call of this kind go to its plan without a look at the arguments' forms."""
-        last = None if kwargs or self._static_numbers else Last(args, mode, plans[0])
-        self._last = last if last and last.serves(args, mode) and plans[0].takes_all(len(args)) else None
+        plan = plans[0]
+        if plan.short is None and not kwargs and not self._static_numbers:
+            plan.short = shortcut(plan, args, mode)
+        self._short = plan.short
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Any) -> tuple[Any, list[Any]]:
         """What a capture depends on besides the environment, and the call's tensors, arrays and numbers."""
@@ -207,8 +188,7 @@ class Jitted:
         tensors = [x for x in leaves if isinstance(x, Tensor)]
         if len(tensors) > 1 and len(set(tensors)) < len(tensors):  # some are the same: it matters which
             signatures.append(tuple([next(i for i, y in enumerate(tensors) if y is x) for x in tensors]))
-        grad = (True, False) if mode is None else (mode.grad, mode.inference)
-        return (form, tuple(signatures), grad, get_default_dtype(), get_backend()), leaves
+        return (form, tuple(signatures), recording(mode), get_default_dtype(), get_backend()), leaves
 
     def _find(
         self, plans: list[Plan], leaves: list[Any], stale: list[Plan]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from math import prod
-from operator import attrgetter, is_
+from operator import attrgetter, getitem
 from sys import getrefcount
 from typing import Any
 
@@ -20,7 +19,7 @@ from polygrad.jit.history import Whole, attach, spent
 from polygrad.jit.numbers import TracedNumber
 from polygrad.jit.slots import LOCK, Argument, At, Current, Fixed, GradientOf, RawAt, Slot, Within, leaf_of
 
-__all__ = ["Plan", "Stale"]
+__all__ = ["ALONE", "MISS", "Plan", "Stale"]
 
 
 class Stale(Exception):
@@ -66,8 +65,8 @@ def _owned() -> tuple[int, int]:
 
 
 ALONE, OWNED = _alone(), _owned()
-array_of, node_of, extra_of, grad_of = (attrgetter(name) for name in ("_array", "_node", "extra", "grad"))
-NOTHING = repeat(None)
+extra_of = attrgetter("extra")
+MISS = object()  # instead of a result: the plan does not serve the call
 LARGE = 1 << 16  # bytes; the C library maps blocks of twice that one by one, and gives them back
 
 
@@ -97,6 +96,7 @@ class Plan:
         self.effects = capture.effects
         self._choose(capture, donate, donated_arguments)
         self._index(capture, donate)
+        self._sort_numbers()
         free = capture.varying - self._shared(capture)
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
         self.guards = capture.environment.guards(free, {place.name for place, _ in capture.effects})
@@ -104,6 +104,7 @@ class Plan:
         self.marked = [made for _, made in capture.rebound] + list(capture.made.values())
         self.edges = [i for i, slot in enumerate(self.slots) if slot.tensor._node is not None] if self.live else []
         self.pull: Any = None
+        self.short: Any = None
         self.ends: dict[int, Any] = {}
         self.writes = bool(self.rebound or self.gradients or self.effects or self.donated)
         self._release(capture)
@@ -153,7 +154,7 @@ class Plan:
         looked = {where[id(slot)] for slot in self.slots if slot.leaf is not None and id(slot.leaf) in capture.read}
         presence = [(i, self.slots[i].leaf) for i in sorted(looked)]
         fixed_here = {i for i, slot in enumerate(self.slots) if type(slot.ref) is Fixed}
-        self.absent = [leaf for i, leaf in presence if i in fixed_here and leaf.grad is None]  # type: ignore[union-attr]
+        self.absent: list[Any] = [leaf for i, leaf in presence if i in fixed_here and leaf.grad is None]  # type: ignore[union-attr]
         self.presence = [
             (i, leaf.grad is not None)  # type: ignore[union-attr]
             for i, leaf in presence
@@ -179,6 +180,18 @@ class Plan:
         self.known = {id(slot.tensor): i for i, slot in enumerate(self.slots) if type(slot.ref) is Fixed}
         self.aliases = self._aliases(self.variable, [slot.tensor for slot in self.slots])
         self.apart = self.aliases == [i for i, _ in self.variable]
+        self.special = bool(
+            self.searched or self.hooked or self.hooked_here or self.pinned or self.outer or self.presence
+        )
+        self.stores = [(i, made.output, None if made.node is None else made) for i, made in self.rebound]
+
+    def _sort_numbers(self) -> None:
+        """How each call finds its numbers: among the arguments, by key in a dict or list, otherwise."""
+        self.given = [n for n in self.numbers if isinstance(n, int)]
+        places: list[Any] = [n for n in self.numbers if not isinstance(n, int)]
+        keyed = all(isinstance(n, Place) and isinstance(n.holder, dict | list) for n in places)
+        self.items = ([n.holder for n in places], [n.key for n in places]) if keyed else ([], [])
+        self.looked_up = [] if keyed else places
 
     def _large(self, output: int) -> bool:
         """True for a result whose memory is worth handing over; a small one comes from the heap in less time."""
@@ -226,28 +239,63 @@ class Plan:
         passed = {*self.donated, *self.kept}
         return sum(i in passed for i, _ in self.arguments) == count
 
-    def match(self, leaves: list[Any]) -> tuple[list[Any], list[Any]] | Place | str:
+    def call(self, leaves: Sequence[Any]) -> Any:
+        """The result of a call with these arguments, or MISS."""
+        try:
+            with LOCK:
+                found = self.match(leaves)
+                if type(found) is not tuple:
+                    return MISS
+                tensors, values = found
+                lent, held = self.gather(tensors)
+                if self.writes:
+                    return self.run(leaves, tensors, values, lent, held)
+            return self.run(leaves, tensors, values, lent, held)
+        except Stale:
+            return MISS
+
+    def match(self, leaves: Sequence[Any]) -> tuple[list[Any], list[Any]] | Place | str:
         """The boxes and the numbers of a call, or why this plan does not serve it."""
         broken = self.guards.broken()
         if broken is not None:
             return broken
-        values: list[Any] = []
-        if self.numbers:
-            given = [leaves[n] if isinstance(n, int) else n.get() for n in self.numbers]
-            replayed = self.tape.replay(given)
-            if replayed is None:
-                return "a number on which a comparison, an index or a conversion depends"
-            values = replayed
-        tensors: list[Any] = list(self.base)
+        values = self._values(leaves) if self.numbers else []
+        if values is None:
+            return "a number on which a comparison, an index or a conversion depends"
+        tensors = self.base.copy()
         for i, index in self.arguments:
             tensors[i] = leaves[index]
+            if id(leaves[index]) in self.known:
+                return "which arguments are the same tensor"
+        for x, node in zip(self.fixed, self.nodes):  # noqa: B905
+            if x._node is not node:
+                return "requires_grad of a tensor"
+        for leaf in self.absent:
+            if leaf.grad is not None:
+                return "whether a tensor has a gradient"
+        if self.special or any(map(extra_of, self.ends_here)):
+            problem = self._problem(leaves, tensors)
+            if problem is not None:
+                return problem
+        return tensors, values
+
+    def _values(self, leaves: Sequence[Any]) -> list[Any] | None:
+        """The values of the tape in a call; None where a guard fails."""
+        given = [leaves[n] for n in self.given]
+        try:
+            given += map(getitem, *self.items)
+        except (KeyError, IndexError):
+            return None
+        given += [place.get() for place in self.looked_up]
+        return self.tape.replay(given)
+
+    def _problem(self, leaves: Sequence[Any], tensors: list[Any]) -> str | None:
+        """Why this plan does not serve a call, as far as most plans need not ask; boxes that are searched for are entered."""
         for i, ref in self.searched:
             x = ref.get(leaves)
             if x is None:
                 return f"{self.slots[i].path}, which is gone"
             tensors[i] = x
-        if not all(map(is_, map(node_of, self.fixed), self.nodes)):
-            return "requires_grad of a tensor"
         if not self._same_hooks(tensors):
             return "the hooks of a tensor"
         for i, needs in self.needs:
@@ -258,15 +306,13 @@ class Plan:
         for x in self.outer:
             if x._node is None or type(x._node) is Leaf:
                 return "the history of a tensor"
-        if self.absent and not all(map(is_, map(grad_of, self.absent), NOTHING)):
-            return "whether a tensor has a gradient"
         for i, present in self.presence:
             leaf = leaf_of(tensors[i])
             if leaf is None or (leaf.grad is not None) is not present:
                 return f"whether {self.slots[i].path} has a gradient"
         if self.variable and not self._same_aliases(tensors):
             return "which arguments are the same tensor"
-        return tensors, values
+        return None
 
     def _same_hooks(self, tensors: list[Any]) -> bool:
         """True if gradients meet the hooks that they met in the capture."""
@@ -289,18 +335,20 @@ class Plan:
         """The arrays in the boxes: those that may be overwritten, and the others."""
         lent = [tensors[i]._array for i in self.donated]  # a list of its own: references are counted
         if lent and _count(lent) > ALONE:
-            lent = self._unshared(lent)
+            lent = self.unshared(lent)
         return lent, [tensors[i]._array for i in self.kept]
 
-    def run(self, leaves: list[Any], tensors: list[Any], values: list[Any], lent: list[Any], held: list[Any]) -> Any:
+    def run(
+        self, leaves: Sequence[Any], tensors: list[Any], values: list[Any], lent: list[Any], held: list[Any]
+    ) -> Any:
         """One call: run the program, put the new values into the boxes, and build the result.
 
         Raises:
             Stale: the arrays are not what the program was compiled for. Nothing has changed then.
         """
-        leaves_of = [known or leaf_of(tensors[i]) for i, known in self.leaves]
+        leaves_of = [known or leaf_of(tensors[i]) for i, known in self.leaves] if self.leaves else []
         if self.spare:
-            lent += [self._spared(leaves_of[k], self.gradients[k][1]) for k in self.spare.values()]
+            lent += [self.spared(leaves_of[k], self.gradients[k][1]) for k in self.spare.values()]
         try:
             outputs = self.run_program([values[i] for i in self.tape.used], lent, held)
         except (TypeError, ValueError) as error:
@@ -309,12 +357,12 @@ class Plan:
             raise
         nodes: dict[int, Any] = self.ends
         if self.live:
-            nodes = self._histories(Call(self, leaves, tensors, values, held), outputs)
+            nodes = self._histories(Call(self, list(leaves), tensors, values, held), outputs)
         elif len(nodes) < len(self.marked):
             nodes = self.ends = self._histories(None, outputs)
-        for i, made in self.rebound:
-            tensors[i]._array = outputs[made.output]
-            if made.node is not None:
+        for i, output, made in self.stores:
+            tensors[i]._array = outputs[output]
+            if made is not None:
                 tensors[i]._node = nodes[id(made)]
         if self.simple:
             for leaf, (_, grad) in zip(leaves_of, self.gradients, strict=True):
@@ -345,14 +393,14 @@ class Plan:
                 nodes[id(made)] = self.ends.get(id(made)) or Pick(spent(array, self.backend), 0, array)
         return nodes
 
-    def _spared(self, leaf: Any, made: Made) -> Any:
+    def spared(self, leaf: Any, made: Made) -> Any:
         """The array of an old gradient if nobody else can see it and the new one has its form, else None."""
         if leaf.grad is None or _references(leaf) != OWNED:
             return None
         array = leaf.grad._array
         return array if (array.shape, array.dtype) == self.program.kinds[made.output] else None
 
-    def _unshared(self, lent: list[Any]) -> list[Any]:
+    def unshared(self, lent: list[Any]) -> list[Any]:
         """Arrays to be overwritten, with copies of those that somebody else still holds."""
         asarray = self.backend.xp.asarray
         return [asarray(a, copy=True) if _count([a]) > ALONE + 2 else a for a in lent]
