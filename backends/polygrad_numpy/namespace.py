@@ -41,6 +41,11 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     return np.take_along_axis(x, indices, axis)
 
 
+def unique_values(x: Any, /) -> Any:
+    """The distinct elements in order; since 2.3 NumPy's own leaves them in that of a hash table."""
+    return np.unique(x, equal_nan=False)
+
+
 def pinv(x: Any, /, *, rtol: Any = None) -> Any:
     """The pseudoinverse; without `rtol`, singular values below max(M, N) eps times the largest count as zero."""
     return np.linalg.pinv(x, rtol=rtol)
@@ -55,7 +60,7 @@ def _standard() -> Any:
     xp = Namespace(np.__name__)
     vars(xp).update(_public(np), fft=np.fft, linalg=Namespace(np.linalg.__name__))
     xp.__array_namespace_info__ = np.__array_namespace_info__
-    for function in (astype, count_nonzero, sort, argsort, take_along_axis):
+    for function in (astype, count_nonzero, sort, argsort, take_along_axis, unique_values):
         setattr(xp, function.__name__, function)
     vars(xp.linalg).update(_public(np.linalg), pinv=pinv)
     return xp
