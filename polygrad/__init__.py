@@ -4,16 +4,12 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 """
 
 import sys as _sys
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from polygrad import autograd, fft, linalg, random, special
 from polygrad._version import __version__
 from polygrad.autograd import (
     audit,
-    custom_jvp,
-    custom_vjp,
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -50,6 +46,7 @@ from polygrad.core.backend import CONSTANTS as _CONSTANTS
 from polygrad.core.backend import declared as _declared
 from polygrad.core.device import Device as device
 from polygrad.core.dtype import DTYPES as _DTYPES
+from polygrad.core.later import later as _later
 from polygrad.core.printing import set_printoptions
 from polygrad.jit import cond, jit, while_loop
 
@@ -386,6 +383,7 @@ from polygrad.random import (
 
 if _TYPE_CHECKING:
     from polygrad import cuda, data, func, io, models, nn, optim, utils
+    from polygrad.autograd import custom_jvp, custom_vjp
     from polygrad.io import load, save
     from polygrad.nn import summary
 
@@ -455,23 +453,9 @@ dtype = DType
 e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis", "pi"))
 
 __array_api_version__ = "2025.12"
-# Where names come from that are read when first asked for: layers, optimizers, files and the like are half of the import,
-# and code that only computes needs none of them.
 _LATER = {name: name for name in ("cuda", "data", "func", "io", "models", "nn", "optim", "utils")}
-_LATER |= {"load": "io", "save": "io", "summary": "nn"}
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = _import_module(f"{__name__}.{_LATER[name]}")
-    globals()[name] = found = found if name == _LATER[name] else getattr(found, name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
-
+_LATER |= {"load": "io", "save": "io", "summary": "nn", "custom_jvp": "autograd", "custom_vjp": "autograd"}
+__getattr__, __dir__ = _later(globals(), _LATER)
 
 __all__ = sorted({_n for _n in globals() if not _n.startswith("_")} | _LATER.keys())
 _declared.public = _sys.modules[__name__]

@@ -1,11 +1,9 @@
 """Gradients: PyTorch's `torch.autograd` over any backend."""
 
-from polygrad.autograd import functional, graph
-from polygrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from typing import TYPE_CHECKING
+
 from polygrad.autograd.audit import audit
 from polygrad.autograd.checkpoint import checkpoint, checkpoint_sequential
-from polygrad.autograd.checks import GradcheckError, gradcheck, gradgradcheck
-from polygrad.autograd.function import Function
 from polygrad.autograd.gradients import backward, grad
 from polygrad.autograd.hooks import register_multi_grad_hook
 from polygrad.autograd.modes import (
@@ -16,9 +14,16 @@ from polygrad.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
-from polygrad.autograd.rules import custom_jvp, custom_vjp
 from polygrad.core import Tensor
+from polygrad.core.later import later
 from polygrad.core.op import creation
+
+if TYPE_CHECKING:
+    from polygrad.autograd import function, functional, graph
+    from polygrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+    from polygrad.autograd.checks import GradcheckError, gradcheck, gradgradcheck
+    from polygrad.autograd.function import Function
+    from polygrad.autograd.rules import custom_jvp, custom_vjp
 
 __all__ = [
     "Function",
@@ -32,6 +37,7 @@ __all__ = [
     "custom_vjp",
     "detect_anomaly",
     "enable_grad",
+    "function",
     "functional",
     "grad",
     "gradcheck",
@@ -46,6 +52,12 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+_LATER = {"Function": "function", "function": "function", "functional": "functional", "graph": "graph"}
+_LATER |= dict.fromkeys(("detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"), "anomaly")
+_LATER |= dict.fromkeys(("GradcheckError", "gradcheck", "gradgradcheck"), "checks")
+_LATER |= dict.fromkeys(("custom_jvp", "custom_vjp"), "rules")
+__getattr__, __dir__ = later(globals(), _LATER)
 
 
 @creation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import ascending, case, composite, discrete, ints
 from polygrad.core.methods.reductions import ValuesAndIndices
@@ -187,11 +187,10 @@ def aminmax(xp, input, *, dim=None, keepdim=False):
     return Extremes(*(f(input, axis=dim, keepdims=keepdim) for f in (xp.min, xp.max)))
 
 
-class Extremes(NamedTuple):
+class Extremes(namedtuple("Extremes", "min max")):
     """The smallest and the largest element."""
 
-    min: Any
-    max: Any
+    __slots__ = ()
 
 
 @composite(dtypes="real", cases=[((4, 3),)])

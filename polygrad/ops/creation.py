@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from polygrad.core import Backend, DType, Tensor, as_dtype, backend_of, creation, get_backend, method, new_tensor
 from polygrad.core.backend import DEFAULT
@@ -237,24 +238,16 @@ def from_numpy(backend, array):
 # ---------------------------------------------------------------------------------------------------- data types
 
 
-class finfo_object(NamedTuple):
+class finfo_object(namedtuple("finfo_object", "bits eps max min smallest_normal dtype")):
     """Machine limits of a floating-point type, as Python numbers."""
 
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: DType
+    __slots__ = ()
 
 
-class iinfo_object(NamedTuple):
+class iinfo_object(namedtuple("iinfo_object", "bits max min dtype")):
     """Machine limits of an integer type, as Python numbers."""
 
-    bits: int
-    max: int
-    min: int
-    dtype: DType
+    __slots__ = ()
 
 
 def _type_of(x: Any) -> DType:

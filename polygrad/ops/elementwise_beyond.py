@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import case, composite, discrete, general, ints, pointwise
 from polygrad.ops.elementwise import as_arrays, as_complex
@@ -108,11 +108,10 @@ def ldexp(xp, input, other):
     return input * (xp.exp2(xp.astype(other, kind)) if hasattr(other, "dtype") else 2.0**other)
 
 
-class Parts(NamedTuple):
+class Parts(namedtuple("Parts", "mantissa exponent")):
     """Numbers as mantissa * 2**exponent."""
 
-    mantissa: Any
-    exponent: Any
+    __slots__ = ()
 
 
 def _scaled(xp, x, e):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import alias, case, composite, discrete, general, linear, separated
 from polygrad.ops.linalg_parts import (
@@ -281,11 +281,10 @@ def det(x, /):
     """The determinant; its derivative is exact at singular matrices too."""
 
 
-class SlogdetResult(NamedTuple):
+class SlogdetResult(namedtuple("SlogdetResult", "sign logabsdet")):
     """det = sign * exp(logabsdet)."""
 
-    sign: Any
-    logabsdet: Any
+    __slots__ = ()
 
 
 def _inverse_or_nan(xp, x, sign):

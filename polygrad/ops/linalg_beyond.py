@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import case, composite, general, separated
 from polygrad.ops.linalg_parts import adjoint, column, identity, row
@@ -31,13 +31,10 @@ def cond(xp, A, p=None):
     return xp.linalg.matrix_norm(A, ord=p) * xp.linalg.matrix_norm(xp.linalg.inv(A), ord=p)
 
 
-class LstsqResult(NamedTuple):
+class LstsqResult(namedtuple("LstsqResult", "solution residuals rank singular_values")):
     """The solution; the summed squares of what is left over, where there are more rows than columns; rank; singular values."""
 
-    solution: Any
-    residuals: Any
-    rank: Any
-    singular_values: Any
+    __slots__ = ()
 
 
 @composite(

@@ -13,7 +13,7 @@ cotangents of L and V alone; the result is right for perturbations that keep the
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import case, composite, general, hermitian, separated
 from polygrad.ops.elementwise import as_complex
@@ -35,33 +35,28 @@ from polygrad.ops.linalg_parts import (
 )
 
 
-class EighResult(NamedTuple):
+class EighResult(namedtuple("EighResult", "eigenvalues eigenvectors")):
     """Eigenvalues in ascending order, and the eigenvectors as columns."""
 
-    eigenvalues: Any
-    eigenvectors: Any
+    __slots__ = ()
 
 
-class EigResult(NamedTuple):
+class EigResult(namedtuple("EigResult", "eigenvalues eigenvectors")):
     """Complex eigenvalues in no particular order, and the eigenvectors as columns of norm one."""
 
-    eigenvalues: Any
-    eigenvectors: Any
+    __slots__ = ()
 
 
-class SVDResult(NamedTuple):
+class SVDResult(namedtuple("SVDResult", "U S Vh")):
     """x = U @ diag(S) @ Vh, the singular values in descending order."""
 
-    U: Any
-    S: Any
-    Vh: Any
+    __slots__ = ()
 
 
-class QRResult(NamedTuple):
+class QRResult(namedtuple("QRResult", "Q R")):
     """x = Q @ R with orthonormal columns in Q and an upper triangular R."""
 
-    Q: Any
-    R: Any
+    __slots__ = ()
 
 
 REPEATED = (

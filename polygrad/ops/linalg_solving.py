@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import case, composite, discrete, general, hermitian, separated
 from polygrad.ops.linalg_parts import adjoint, identity
@@ -37,19 +37,16 @@ def cholesky_inverse(xp, L, upper=False):
 # ------------------------------------------------------------------------------------------------------------------ LU
 
 
-class LU(NamedTuple):
+class LU(namedtuple("LU", "P L U")):
     """A = P @ L @ U."""
 
-    P: Any
-    L: Any
-    U: Any
+    __slots__ = ()
 
 
-class LUFactors(NamedTuple):
+class LUFactors(namedtuple("LUFactors", "LU pivots")):
     """L below the diagonal and U from it on, in one matrix; and with which row, counted from 1, each was exchanged."""
 
-    LU: Any
-    pivots: Any
+    __slots__ = ()
 
 
 def _eliminated(xp, x, j):

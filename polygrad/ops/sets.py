@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 from polygrad.core import composite, discrete
 
 
-class UniqueAll(NamedTuple):
+class UniqueAll(namedtuple("UniqueAll", "values indices inverse_indices counts")):
     """The distinct elements in order, where each first stood, which of them every element is, and how often each occurs."""
 
-    values: Any
-    indices: Any
-    inverse_indices: Any
-    counts: Any
+    __slots__ = ()
 
 
-class UniqueCounts(NamedTuple):
+class UniqueCounts(namedtuple("UniqueCounts", "values counts")):
     """The distinct elements in order, and how often each occurs."""
 
-    values: Any
-    counts: Any
+    __slots__ = ()
 
 
-class UniqueInverse(NamedTuple):
+class UniqueInverse(namedtuple("UniqueInverse", "values inverse_indices")):
     """The distinct elements in order, and which of them every element is."""
 
-    values: Any
-    inverse_indices: Any
+    __slots__ = ()
 
 
 def sorting_order(xp, flat):

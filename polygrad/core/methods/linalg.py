@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
 
 from polygrad.core.methods.operators import functions
 from polygrad.core.methods.spelling import Described
@@ -13,12 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["LinalgMethods"]
 
 
-class SVD(NamedTuple):
+class SVD(namedtuple("SVD", "U S V")):
     """Singular vectors in columns, and singular values."""
 
-    U: Any
-    S: Any
-    V: Any
+    __slots__ = ()
 
 
 class LinalgMethods(Described):

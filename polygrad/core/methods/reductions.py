@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
 
 from polygrad.core.methods.operators import Operators, functions
 from polygrad.core.methods.spelling import Described, axes
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["ReductionMethods"]
 
 
-class ValuesAndIndices(NamedTuple):
+class ValuesAndIndices(namedtuple("ValuesAndIndices", "values indices")):
     """What PyTorch's reductions along an axis give: the values, and where they stood."""
 
-    values: Any
-    indices: Any
+    __slots__ = ()
 
 
 class ReductionMethods(Described):
