@@ -436,35 +436,28 @@ def _record(op: Op, backend: Backend, edges: Any, arrays: Any, params: Any, y: A
     n.op, n.edges, n.params, n.backend, n.extra = op, tuple(edges), params, backend, None
     if op.variadic:
         n.kept = (list(arrays),) if op.keeps[0] else NOTHING
-        n.y = _parts(y, [op.keeps_parts[0]]) if op.keeps_y[0] else None
+        parts = op.keeps_parts[0] if op.keeps_y[0] else NOTHING
         n.shapes = ([tuple(a.shape) for a in arrays],)
     else:
         differentiated = tuple([e is not None for e in edges])
-        kept, results = op.keeping.get(differentiated) or _keeping(op, differentiated)
+        kept, parts = op.keeping.get(differentiated) or _keeping(op, differentiated)
         n.kept = tuple([a if k else None for a, k in zip(arrays, kept, strict=True)]) if kept else NOTHING
-        n.y = _parts(y, results) if results else None
         n.shapes = tuple([tuple(getattr(a, "shape", ())) for a in arrays]) if op.keeps_shapes else None
+    n.y = y if parts is None else tuple([a if i in parts else None for i, a in enumerate(y)]) if parts else None
     n.shape = [tuple(a.shape) for a in y] if several else tuple(y.shape)
     n.dtype = [a.dtype for a in y] if several else y.dtype
     n.serial = next_serial()
     return n
 
 
-def _keeping(op: Op, differentiated: tuple[bool, ...]) -> tuple[list[bool], list[Any]]:
-    """What a node keeps when these operands are differentiated: which operands (none: empty), and which parts of the result."""
+def _keeping(op: Op, differentiated: tuple[bool, ...]) -> tuple[list[bool], Any]:
+    """What a node keeps when these operands are differentiated: which operands ([] for none) and parts of the result (None for all)."""
     here = [i for i, d in enumerate(differentiated) if d]
     needed = frozenset().union(*(op.keeps[i] for i in here))
-    kept = [i in needed for i in range(len(differentiated))] if needed else []
-    op.keeping[differentiated] = found = kept, [op.keeps_parts[i] for i in here if op.keeps_y[i]]
+    wanted: list[Any] = [op.keeps_parts[i] for i in here if op.keeps_y[i]]
+    parts = None if any(w is None for w in wanted) else frozenset().union(*wanted)
+    op.keeping[differentiated] = found = [i in needed for i in range(len(differentiated))] if needed else [], parts
     return found
-
-
-def _parts(y: Any, wanted: list[Any]) -> Any:
-    """The result as it is kept: of several, those that some rule reads, None in place of the others."""
-    if any(w is None for w in wanted):
-        return y
-    kept = frozenset().union(*wanted)
-    return tuple([a if i in kept else None for i, a in enumerate(y)])
 
 
 def _wrap_several(node: Node, y: Any, backend: Backend) -> tuple[Tensor, ...]:

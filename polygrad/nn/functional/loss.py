@@ -10,7 +10,7 @@ from polygrad.ops.composite import log_softmax
 from polygrad.ops.elementwise import abs as absolute
 from polygrad.ops.elementwise import square
 from polygrad.ops.indexing import take, where
-from polygrad.ops.layers import any_outside_classes, hot, outside_classes, softmax_cross_entropy
+from polygrad.ops.layers import hot, outside_classes, softmax_cross_entropy
 from polygrad.ops.reductions import count_nonzero
 from polygrad.ops.reductions import sum as sum_of
 from polygrad.ops.shapes import broadcast_to
@@ -60,16 +60,16 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None) -> int:
 
 def _labels(target: Tensor, classes: int, ignore_index: int) -> Tensor:
     """The target as int64. Raises TypeError unless it has integers, IndexError for one that is no class (in eager code)."""
-    if target.dtype.category not in ("integer", "unsigned"):
-        raise TypeError(f"expected a target of integers, one class for each sample, but got {target.dtype}")
-    target = target.detach()
-    if target.dtype is not INT64:
+    dtype = target.dtype
+    if dtype.category not in ("integer", "unsigned"):
+        raise TypeError(f"expected a target of integers, one class for each sample, but got {dtype}")
+    if dtype is not INT64:
         target = target.long()
-    if not has_values():
-        return target
-    if any_outside_classes(target, classes=classes, ignore_index=ignore_index):
-        outside = outside_classes(target, classes=classes, ignore_index=ignore_index)
-        raise IndexError(f"Target {target[outside][0].item()} is out of bounds.")
+    if has_values():  # on the array itself: a check is no op of the user's, and this one comes with every step
+        outside = target._backend.arrays.any_outside_classes
+        if outside(target._array, classes=classes, ignore_index=ignore_index):
+            wrong = target[outside_classes(target, classes=classes, ignore_index=ignore_index)]
+            raise IndexError(f"Target {wrong[0].item()} is out of bounds.")
     return target
 
 
