@@ -307,11 +307,11 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
     """The op `softmax_cross_entropy` of a matrix, in place on one copy of it."""
     if not _classes(x, target, axis):
         return NotImplemented
-    ignored = target == ignore_index
-    some = np.add.reduce(ignored)
-    top = _maxima(x)
+    rows, top = np.arange(len(x)), _maxima(x)
     z = np.subtract(x, top)
-    losses = z[np.arange(len(x)), np.where(ignored, 0, target) if some else target]
+    some = ignore_index in target
+    ignored = target == ignore_index if some else None
+    losses = z[rows, np.where(ignored, 0, target) if some else target]
     np.exp(z, out=z)
     lse = np.matmul(z, np.ones(z.shape[1], z.dtype))
     np.log(lse, out=lse)
@@ -322,7 +322,9 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
     if reduction == "none":
         return losses, lse
     total = np.add.reduce(losses)
-    return total / x.dtype.type(len(x) - some) if reduction == "mean" else total, lse
+    if reduction == "mean":
+        total = total / x.dtype.type(len(x) - (np.add.reduce(ignored) if some else 0))
+    return total, lse
 
 
 def softmax_cross_entropy_backward(
@@ -331,10 +333,10 @@ def softmax_cross_entropy_backward(
     """The function `softmax_cross_entropy_backward` of a matrix, in place on one copy of it."""
     if g is None or g.dtype != x.dtype or not _classes(x, target, axis) or lse.dtype != x.dtype:
         return NotImplemented
-    ignored = target == ignore_index
-    some = np.add.reduce(ignored)
+    some = ignore_index in target
+    ignored = target == ignore_index if some else None
     if reduction == "mean":
-        g = g / x.dtype.type(max(len(x) - some, 1))
+        g = g / x.dtype.type(max(len(x) - (np.add.reduce(ignored) if some else 0), 1))
     loss = np.where(ignored, 0, g) if some else g
     d = np.subtract(x, lse[:, None])
     np.exp(d, out=d)
