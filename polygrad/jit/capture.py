@@ -48,6 +48,7 @@ class Capture(Observer):
         slots: the boxes it may read.
         tape: the arithmetic on Python numbers.
         numbers: how a call finds its numbers: an argument's index or a Place.
+        twins: places that held the same count as one of the numbers, with its index.
         outputs: the program's results.
         result: the function's result as a template.
         rebound: (slot, output) for boxes that hold another value in the end, with the node of its history.
@@ -73,6 +74,9 @@ class Capture(Observer):
         self.environment, self.backend, self.varying = environment, backend, varying
         self.tape = Tape()
         self.numbers: list[int | Place | Within] = []
+        self.twins: list[tuple[Place, int]] = []
+        self._inputs: list[TracedNumber] = []
+        self._counts: dict[Any, int] = {}
         self.slots: list[Slot] = []
         self._by_id: dict[int, Slot] = {}
         self._given: list[Any] = []
@@ -109,7 +113,8 @@ class Capture(Observer):
                 self._given.append(leaf)
             elif type(leaf) in (int, float):
                 self.numbers.append(i)
-                self._given.append(self.tape.input(leaf))
+                self._inputs.append(self.tape.input(leaf))
+                self._given.append(self._inputs[-1])
             else:
                 made = new_tensor(self.backend.asarray(leaf), self.backend)
                 self._add(RawArgument(i, self.backend), made, f"argument {i}")
@@ -119,17 +124,16 @@ class Capture(Observer):
         environment, backend = self.environment, self.backend
         known = set()
         named = [Place(holder, key, repr(key), holder[key]) for holder, key in environment.prepared]
-        for place in [*named, *environment.places]:
+        for k, place in enumerate([*named, *environment.places]):
             if place.name in known or not place.writable:
                 continue
             known.add(place.name)
-            if type(place.value) in (int, float) and (place.name in self.varying or place in named):
+            if type(place.value) in (int, float) and (place.name in self.varying or k < len(named)):
                 self.varying.add(place.name)
-                self.numbers.append(place)
-                self._bound.append((place, self.tape.input(place.value)))
+                self._number_at(place, k < len(named))
             elif isinstance(place.value, Tensor) and place.name in self.varying and place.value._backend is backend:
                 self._add(At(place), place.value, place.path)
-            elif kind_of(place.value) is not None and (place.name in self.varying or place in named):
+            elif kind_of(place.value) is not None and (place.name in self.varying or k < len(named)):
                 self.varying.add(place.name)
                 self._container(place)
         for tensor, path in environment.tensors.values():
@@ -143,6 +147,20 @@ class Capture(Observer):
             self._by_id[id(place.value)] = slot = Slot(RawAt(place, backend), wrapped, place.path)
             self.slots.append(slot)
 
+    def _number_at(self, place: Place, counts: bool) -> None:
+        """A number that may be another in each call. Counts of one name that agree are one number as long as they agree."""
+        twin = (place.key, place.value) if counts and type(place.value) is int else None
+        index = self._counts.get(twin)
+        if index is not None:
+            self.twins.append((place, index))
+        else:
+            index = len(self.numbers)
+            self.numbers.append(place)
+            self._inputs.append(self.tape.input(place.value))
+            if twin is not None:
+                self._counts[twin] = index
+        self._bound.append((place, self._inputs[index]))
+
     def _container(self, place: Place) -> None:
         """The tensors and numbers in a container that is another in each call."""
         found: list[Any] = []
@@ -153,7 +171,8 @@ class Capture(Observer):
                 self._add(Within(place, form, i), x, place.path)
             elif type(x) in (int, float):
                 self.numbers.append(Within(place, form, i))
-                traced[i] = self.tape.input(x)
+                self._inputs.append(self.tape.input(x))
+                traced[i] = self._inputs[-1]
         if any(a is not b for a, b in zip(found, traced, strict=True)):
             self._bound.append((place, rebuild(form, iter(traced))))
 

@@ -16,7 +16,7 @@ from polygrad.jit.capture import Capture, Made, PullCapture, Raw, Template
 from polygrad.jit.environment import MISSING, Place, hooks_of
 from polygrad.jit.errors import TraceError
 from polygrad.jit.history import Whole, attach, spent
-from polygrad.jit.numbers import TracedNumber
+from polygrad.jit.numbers import TracedNumber, same
 from polygrad.jit.slots import LOCK, Argument, At, Current, Fixed, GradientOf, RawAt, Slot, Within, leaf_of
 
 __all__ = ["ALONE", "MISS", "Plan", "Stale"]
@@ -93,10 +93,10 @@ class Plan:
         self.backend, self.tape, self.numbers = capture.backend, capture.tape, capture.numbers
         self.program = program
         self.result = capture.result
-        self.effects = capture.effects
+        self.counted, self.effects = _split(capture.effects)
         self._choose(capture, donate, donated_arguments)
         self._index(capture, donate)
-        self._sort_numbers()
+        self._sort_numbers(capture.twins)
         free = capture.varying - self._shared(capture)
         free |= {slot.ref.place.name for slot in self.slots if type(slot.ref) is RawAt}
         self.guards = capture.environment.guards(free, {place.name for place, _ in capture.effects})
@@ -106,7 +106,7 @@ class Plan:
         self.pull: Any = None
         self.short: Any = None
         self.ends: dict[int, Any] = {}
-        self.writes = bool(self.rebound or self.gradients or self.effects or self.donated)
+        self.writes = bool(self.rebound or self.gradients or capture.effects or self.donated)
         self._release(capture)
 
     # ------------------------------------------------------------------------------------------------------- making
@@ -185,13 +185,15 @@ class Plan:
         )
         self.stores = [(i, made.output, None if made.node is None else made) for i, made in self.rebound]
 
-    def _sort_numbers(self) -> None:
+    def _sort_numbers(self, twins: list[tuple[Place, int]]) -> None:
         """How each call finds its numbers: among the arguments, by key in a dict or list, otherwise."""
         self.given = [n for n in self.numbers if isinstance(n, int)]
         places: list[Any] = [n for n in self.numbers if not isinstance(n, int)]
         keyed = all(isinstance(n, Place) and isinstance(n.holder, dict | list) for n in places)
         self.items = ([n.holder for n in places], [n.key for n in places]) if keyed else ([], [])
         self.looked_up = [] if keyed else places
+        self.twins = [place.holder for place, _ in twins], [place.key for place, _ in twins]
+        self.twin_of = [index for _, index in twins]
 
     def _large(self, output: int) -> bool:
         """True for a result whose memory is worth handing over; a small one comes from the heap in less time."""
@@ -259,7 +261,7 @@ class Plan:
         broken = self.guards.broken()
         if broken is not None:
             return broken
-        values = self._values(leaves) if self.numbers else []
+        values = self.values_of(leaves) if self.numbers else []
         if values is None:
             return "a number on which a comparison, an index or a conversion depends"
         tensors = self.base.copy()
@@ -279,14 +281,16 @@ class Plan:
                 return problem
         return tensors, values
 
-    def _values(self, leaves: Sequence[Any]) -> list[Any] | None:
+    def values_of(self, leaves: Sequence[Any]) -> list[Any] | None:
         """The values of the tape in a call; None where a guard fails."""
         given = [leaves[n] for n in self.given]
         try:
             given += map(getitem, *self.items)
+            given += [place.get() for place in self.looked_up]
+            if self.twin_of and not all(map(same, map(getitem, *self.twins), map(given.__getitem__, self.twin_of))):
+                return None
         except (KeyError, IndexError):
             return None
-        given += [place.get() for place in self.looked_up]
         return self.tape.replay(given)
 
     def _problem(self, leaves: Sequence[Any], tensors: list[Any]) -> str | None:
@@ -364,6 +368,8 @@ class Plan:
             tensors[i]._array = outputs[output]
             if made is not None:
                 tensors[i]._node = nodes[id(made)]
+        for holder, key, index in self.counted:
+            holder[key] = values[index]
         if self.simple:
             for leaf, (_, grad) in zip(leaves_of, self.gradients, strict=True):
                 leaf.grad = None if grad is None else new_tensor(outputs[grad.output], self.backend)  # type: ignore[union-attr]
@@ -437,7 +443,8 @@ class Call:
             capture: Any = plan.again(self.leaves, PullCapture)
             capture.wanted = [plan.origin[i] for i in plan.edges]
             examples = [slot.array for slot in capture.slots]
-            if plan.guards.broken() is not None or len(examples) != plan.count:
+            counts = len(examples), len(capture.numbers)
+            if plan.guards.broken() is not None or counts != (plan.count, len(plan.numbers)):
                 raise TraceError("what a compiled function reads has changed between its call and backward()")
             program = plan.backend.compiler.trace(capture.run, capture.capacity, [*examples, *gs])  # type: ignore[union-attr]
         used = [i for i in range(plan.count) if program.used[i]]
@@ -490,6 +497,13 @@ class Build:
 def _kind(array: Any, backend: Backend) -> tuple[Any, ...]:
     """What of an array a program is compiled for."""
     return tuple(array.shape), array.dtype, backend.device(array)
+
+
+def _split(effects: list[tuple[Place, Any]]) -> tuple[list[tuple[Any, Any, int]], list[tuple[Place, Any]]]:
+    """The numbers that a function puts into dicts, as (dict, key, index on the tape), and the other effects."""
+    counted = [isinstance(p.holder, dict) and type(t) is TracedNumber for p, t in effects]
+    numbers = [(p.holder, p.key, t.index) for (p, t), is_number in zip(effects, counted, strict=True) if is_number]
+    return numbers, [effect for effect, is_number in zip(effects, counted, strict=True) if not is_number]
 
 
 def _is_plain(template: Any) -> bool:

@@ -28,7 +28,7 @@ def recording(mode: Any) -> tuple[bool, bool]:
 
 def _is_short(plan: Plan) -> bool:
     """True for a plan that finds everything at fixed places and among the arguments, and makes only tensors in known boxes."""
-    if plan.special or plan.looked_up or plan.given or any(type(ref) is not Argument for _, ref in plan.variable):
+    if plan.special or any(type(ref) is not Argument for _, ref in plan.variable):
         return False
     if not (plan.simple and plan.writes) or plan.live or len(plan.ends) != len(plan.marked):
         return False
@@ -74,7 +74,8 @@ def _flat(plan: Plan, is_alike: Callable[[tuple[Any, ...]], bool]) -> Callable[[
     grads = [made and made.output for _, made in plan.gradients]
     spare = [(owners[k], plan.gradients[k][1]) for k in plan.spare.values()]
     output, end = plan.result.output, plan.ends.get(id(plan.result))
-    plain = not tape.steps and not tape.guards and tape.used == list(range(tape.inputs))
+    plain = len(items[0]) == tape.inputs and tape.used == list(range(tape.inputs)) and not plan.twin_of
+    plain, counted = plain and not (tape.steps or tape.guards or plan.counted), plan.counted
 
     def call(args: tuple[Any, ...]) -> Any:
         if not is_alike(args):
@@ -82,17 +83,18 @@ def _flat(plan: Plan, is_alike: Callable[[tuple[Any, ...]], bool]) -> Callable[[
         with LOCK:
             if guards.broken() is not None:
                 return MISS
-            try:
-                numbers: Any = list(map(getitem, *items))
-            except (KeyError, IndexError):
-                return MISS
-            if not plain:
-                values = tape.replay(numbers)
+            if plain:
+                try:
+                    numbers: Any = list(map(getitem, *items))
+                except (KeyError, IndexError):
+                    return MISS
+                if list(map(type, numbers)) != tape.types:
+                    return MISS
+            else:
+                values: Any = plan.values_of(args)
                 if values is None:
                     return MISS
                 numbers = [values[i] for i in tape.used]
-            elif list(map(type, numbers)) != tape.types:
-                return MISS
             for x, node in zip(fixed, nodes):  # noqa: B905
                 if x._node is not node:
                     return MISS
@@ -116,6 +118,8 @@ def _flat(plan: Plan, is_alike: Callable[[tuple[Any, ...]], bool]) -> Callable[[
                 return plan.call(args)  # another shape, or the program's own error
             for x, i in zip(boxes, outputs):  # noqa: B905
                 x._array = found[i]
+            for holder, key, i in counted:
+                holder[key] = values[i]
             for owner, i in zip(owners, grads):  # noqa: B905
                 owner.grad = None if i is None else new_tensor(found[i], home)
             return new_tensor(found[output], home, end)
