@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from polygrad_numpy import onednn_matmul
+from polygrad_numpy import onednn, onednn_matmul
 
 __all__ = ["conv", "conv_input", "conv_weight", "max_pool", "max_unpool"]
 
@@ -144,7 +144,8 @@ def conv(x: np.ndarray, w: np.ndarray, /, *, stride: Any, padding: Any, dilation
     weight = w.reshape(groups, each, -1)
     if groups == 1 and count * math.prod(out) <= LIGHT:
         rows = _window_rows(x, out, w.shape[2:], stride, padding, dilation)
-        return np.ascontiguousarray(_product(weight[0], rows.T).reshape(outputs, count, *out).swapaxes(0, 1))
+        made = np.ascontiguousarray(_product(weight[0], rows.T).T)
+        return _channels_second(made.reshape(count, *out, outputs))
     if math.prod(w.shape[2:]) == 1:
         columns = _strided(_padded(x, padding), out, stride).reshape(count, groups, w.shape[1], math.prod(out))
         return np.matmul(weight, columns).reshape(count, outputs, *out)
@@ -163,6 +164,12 @@ def _product(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
     """x1 @ x2, by oneDNN where that does the large products."""
     y = onednn_matmul.matmul(x1, x2)
     return np.matmul(x1, x2) if y is NotImplemented else y
+
+
+def _channels_second(x: np.ndarray) -> np.ndarray:
+    """(N, *S, C) as (N, C, *S), with its memory as it is where oneDNN is in use, which likes it so."""
+    turned = x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    return turned if onednn.state.found is not None else np.ascontiguousarray(turned)
 
 
 def _window_rows(x: np.ndarray, out: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> np.ndarray:
@@ -243,7 +250,7 @@ def _conv_input_by_tap(
     z: np.ndarray, w: np.ndarray, shape: Any, stride: Any, padding: Any, dilation: Any
 ) -> np.ndarray:
     count, out, kernel = z.shape[0], z.shape[2:], w.shape[2:]
-    flat, n = w.reshape(w.shape[0], -1), len(kernel)
+    flat = w.reshape(w.shape[0], -1)
     seen = np.ascontiguousarray(z.transpose(0, *range(2, z.ndim), 1)).reshape(-1, z.shape[1])
     made = onednn_matmul.matmul(seen, flat)
     if made is NotImplemented:
@@ -253,7 +260,8 @@ def _conv_input_by_tap(
     for tap in product(*[range(k) for k in kernel]):
         axes = zip(tap, out, stride, dilation, strict=True)
         x[(slice(None), *[slice(t * d, t * d + (o - 1) * s + 1, s) for t, o, s, d in axes])] += made[(..., *tap)]
-    return np.ascontiguousarray(_padded(x.transpose(0, n + 1, *range(1, n + 1)), [(-lo, -hi) for lo, hi in padding]))
+    inner = _padded(x[:, None], [(-lo, -hi) for lo, hi in padding])[:, 0]
+    return _channels_second(np.ascontiguousarray(inner))
 
 
 # ------------------------------------------------------------------------------------- one input channel in each group
