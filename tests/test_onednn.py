@@ -168,8 +168,10 @@ def test_attention_in_parts(causal, lies, monkeypatch):
     params = {"scale": 0.7, "causal": causal}
     y, lse = check(onednn_attention, "attention", [query, key, value], **params)
     g, g_lse = (rng.standard_normal(a.shape).astype("f4") for a in (y, lse))
-    for of_lse in (g_lse, 0 * g_lse):
-        found = check(onednn_attention, "attention_backward", g, of_lse, y, lse, query, key, value, **params)
+    assert onednn_attention._kept_weights(lse, query, key + 0, **params) is None
+    for of_lse, sums in ((g_lse, lse), (0 * g_lse, lse), (g_lse, lse.copy())):  # of a copy the weights are made again
+        assert (onednn_attention._kept_weights(sums, query, key, **params) is None) == (sums is not lse)
+        found = check(onednn_attention, "attention_backward", g, of_lse, y, sums, query, key, value, **params)
     if lies == "other":
         return
     assert [a.strides for a in found] == [a.strides for a in (query, key, value)]

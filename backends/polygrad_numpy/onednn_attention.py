@@ -4,7 +4,8 @@ Dao et al., "FlashAttention" (2022): the scores lie in memory some matrices at a
 """
 
 import math
-from functools import lru_cache
+import weakref
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ ROOM = 1 << 18  # scores: 1 MB, so that two arrays of them fit the second-level 
 # Scores are not shifted by their maxima where no sum of their exponentials comes near the ends of float32's range: a shift
 # changes no significant digit of the quotients.
 LEAST, MOST = 1e-12, 1e12
+KEPT = 1 << 20  # scores: so few (4 MB) are kept for backward, which else takes a fifth of its time to make them again
+
+# id of an array `lse` -> (references to it, the query and the key; scale, causal; the weights). The array is read-only, so that
+# nobody can change it in place and leave the weights behind.
+_kept: dict[int, tuple[Any, Any, np.ndarray]] = {}
 
 
 def _attends(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> bool:
@@ -67,9 +73,11 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
     query, key, value = arrays
     columns, parts = key.shape[-2], _parts(query, key)
     y = np.empty_like(query, shape=(*query.shape[:-1], value.shape[-1]))
-    lse, ones, whole = np.empty(query.shape[:-1], np.float32), np.ones(columns, np.float32), _room(parts[0], query, key)
+    lse, ones = np.empty(query.shape[:-1], np.float32), np.ones(columns, np.float32)
+    kept = lse.size * columns <= KEPT
+    whole = _room(slice(0, len(query)) if kept else parts[0], query, key)
     for here in parts:
-        e = whole[: here.stop - here.start]
+        e = whole[here] if kept else whole[: here.stop - here.start]
         if not _weights(query[here], key[here], scale, causal, e):
             return NotImplemented
         total = np.matmul(e, ones)
@@ -78,7 +86,22 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
         ):
             return NotImplemented
         np.log(total, out=lse[here])
+    if kept:
+        lse.flags.writeable = False
+        mine = (weakref.ref(lse, partial(_drop, id(lse))), weakref.ref(query), weakref.ref(key))
+        _kept[id(lse)] = mine, (scale, causal), whole
     return y, lse
+
+
+def _drop(key: int, _: Any) -> None:
+    _kept.pop(key, None)
+
+
+def _kept_weights(lse: np.ndarray, query: np.ndarray, key: np.ndarray, scale: float, causal: bool) -> Any:
+    """The weights that `attention` made of these, or None."""
+    mine, how, weights = _kept.get(id(lse), ((), None, None))
+    same = how == (scale, causal) and all(r() is a for r, a in zip(mine, (lse, query, key), strict=True))
+    return weights if same else None
 
 
 @lru_cache(maxsize=64)
@@ -127,17 +150,18 @@ def attention_backward(
     if not (lse.min() >= math.log(LEAST) and lse.max() <= math.log(MOST)):
         return NotImplemented
     parts, total = _parts(query, key), np.exp(lse)
+    found = _kept_weights(lse, query, key, scale, causal)
     of_query, of_key, of_value = _beside(query, key, value)
     whole = [_room(parts[0], query, key) for _ in range(2)]
     also = bool(np.any(g_lse))
     for here in parts:
         weights, d = (room[: here.stop - here.start] for room in whole)
         slope = g[here]
-        if not (
-            _weights(query[here], key[here], scale, causal, weights)
-            and _divide(weights, total[here])
-            and product(slope, value[here].swapaxes(-1, -2), d)
-        ):
+        if found is not None:
+            weights = found[here]
+        elif not (_weights(query[here], key[here], scale, causal, weights) and _divide(weights, total[here])):
+            return NotImplemented
+        if not product(slope, value[here].swapaxes(-1, -2), d):
             return NotImplemented
         if along_last(-1, weights, d, out=d) is NotImplemented:
             return NotImplemented

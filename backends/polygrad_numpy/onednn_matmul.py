@@ -38,15 +38,16 @@ def _described(x: np.ndarray) -> Descriptor:
     return x.shape, tuple([s // WORD for s in x.strides])
 
 
-def _operand(x: np.ndarray) -> tuple[np.ndarray, Descriptor]:
-    """x, or a copy in order, and its descriptor: its last two axes must be a plain matrix or its transpose."""
-    strides = _described(x)[1]
-    rows, columns = x.shape[-2:]
-    plain = (strides[-1] == 1 and strides[-2] >= columns) or (strides[-2] == 1 and strides[-1] >= rows)
-    if not plain or (x.ndim > 2 and min(strides[:-2]) < min(rows, columns)):
-        x = np.ascontiguousarray(x)
-        strides = dense(x.shape)[1]
-    return x, (x.shape, strides)
+@lru_cache(maxsize=1024)
+def _is_plain(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the last two axes are a plain matrix or its transpose, which no other axis crosses."""
+    rows, columns, (down, across) = *shape[-2:], strides[-2:]
+    plain = (across == WORD and down >= columns * WORD) or (down == WORD and across >= rows * WORD)
+    return (
+        plain
+        and not any(s % WORD for s in strides)
+        and (len(shape) == 2 or min(strides[:-2]) >= min(rows, columns) * WORD)
+    )
 
 
 def _matrix(x: np.ndarray) -> tuple[np.ndarray, bytes, int]:
@@ -100,8 +101,12 @@ def product(x1: np.ndarray, x2: np.ndarray, out: np.ndarray, scale: float = 1.0,
 
     Stacks have one shape; exponents beyond -80 and 80 count as these.
     """
-    (x1, a), (x2, b), c = _operand(x1), _operand(x2), _described(out)
-    run = primitive(("matmul", a, b, c, scale, exp), lambda lib: _make(lib, a, b, c, scale, exp))
+    if not _is_plain(x1.shape, x1.strides):
+        x1 = np.ascontiguousarray(x1)
+    if not _is_plain(x2.shape, x2.strides):
+        x2 = np.ascontiguousarray(x2)
+    key = ("matmul", x1.shape, x1.strides, x2.shape, x2.strides, out.strides, scale, exp)
+    run = primitive(key, lambda lib: _make(lib, *[_described(a) for a in (x1, x2, out)], scale, exp))
     if run is None:
         return False
     run(x1, x2, out)
