@@ -101,3 +101,36 @@ def test_an_argument_may_become_one_of_the_tensors_in_reach(compiled):
     for x in (pg.ones(2), pg.ones(2), w, pg.ones(2)):
         add(x)
     assert w.tolist() == [7.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    "make, programs",
+    [
+        (lambda o: pg.optim.lr_scheduler.CosineAnnealingLR(o, 30), 1),
+        (lambda o: pg.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=30), 2),
+        (lambda o: pg.optim.lr_scheduler.MultiStepLR(o, [3]), 2),
+    ],
+)
+def test_a_schedule_inside_does_not_compile_for_each_step(make, programs, compiled):
+    expected, _ = scheduled(lambda f: f, make)
+    found, step = scheduled(pg.jit, make)
+    assert found[1:] == expected[1:] and step.stats().compilations <= programs
+    close(found[:1], expected[:1], 1e-5)
+
+
+def scheduled(compile, make):
+    """A parameter, the rate and the momentum after some steps that end with the schedule's; and the step."""
+    w = pg.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = pg.optim.SGD([w], lr=0.1, momentum=0.9)
+    schedule = make(optimizer)
+
+    @compile
+    def step():
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+    for _ in range(8):
+        step()
+    return (w.tolist(), optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]), step

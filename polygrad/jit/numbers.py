@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Tape", "TracedNumber"]
+__all__ = ["Tape", "TracedNumber", "cos"]
 
 EXACT = 2**53  # integers up to here are exact in float64, which is how numbers reach the program
 
@@ -183,6 +183,11 @@ class TracedNumber:
 
     def __deepcopy__(self, memo: Any) -> TracedNumber:
         return self
+
+
+def cos(x: Any) -> Any:
+    """`math.cos`, which is written down for a number that differs from call to call."""
+    return x.tape.apply(math.cos, x) if type(x) is TracedNumber else math.cos(x)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from polygrad.jit.numbers import cos
 from polygrad.optim.optimizer import Optimizer
 from polygrad.optim.schedule import LRScheduler, Rate, for_each_group, put_rate, rates_of
 
@@ -110,7 +111,8 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self) -> list[Rate]:
         """lr * gamma at a milestone."""
-        return self._times(self.gamma ** self.milestones[self.last_epoch])
+        times = [n for milestone, n in self.milestones.items() if milestone == self.last_epoch]
+        return self._times(self.gamma ** sum(times))
 
     def _get_closed_form_lr(self) -> list[Rate]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
@@ -217,13 +219,13 @@ class CosineAnnealingLR(LRScheduler):
         if self._step_count == 1 and epoch > 0:
             return self._get_closed_form_lr()
         if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # at the bottom, where the ratio below is 0 / 0
-            rise = (1 - math.cos(math.pi / self.T_max)) / 2
+            rise = (1 - cos(math.pi / self.T_max)) / 2
             return [rate + (base - low) * rise for rate, base in zip(rates, self.base_lrs, strict=True)]
-        now, before = (1 + math.cos(math.pi * e / self.T_max) for e in (epoch, epoch - 1))
+        now, before = (1 + cos(math.pi * e / self.T_max) for e in (epoch, epoch - 1))
         return [now / before * (rate - low) + low for rate in rates]
 
     def _get_closed_form_lr(self) -> list[Rate]:
-        share = (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+        share = (1 + cos(math.pi * self.last_epoch / self.T_max)) / 2
         return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
 
 
@@ -246,7 +248,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def get_lr(self) -> list[Rate]:
         """The cosine of the share of this period that is over."""
-        share = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
+        share = (1 + cos(math.pi * self.T_cur / self.T_i)) / 2
         return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
 
     def step(self, epoch: float | None = None) -> None:
@@ -462,7 +464,7 @@ class OneCycleLR(_Momentum):
     def _between(self, start: float, end: float, share: float) -> float:
         if self._anneal_func_type == "linear":
             return (end - start) * share + start
-        return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+        return end + (start - end) / 2.0 * (cos(math.pi * share) + 1)
 
 
 def _phases(total: int, share: float, three: bool) -> list[tuple[float, str, str, str, str]]:
