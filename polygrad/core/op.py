@@ -68,18 +68,17 @@ class Op(Declaration):
         self.positional = heading.either + self.order
         self.required = {name for name in parameters if name not in defaults}
         self.preset = {name: defaults[name] for name in parameters if name in defaults}
-        self.node_name = f"{options.get('node') or _camel(self.name)}Backward0"
+        self.node: str | None = options.get("node")
         if unknown := rules.keys() - self.operands:
             raise TypeError(
                 f"op {self.name!r} has rules for {', '.join(unknown)}, its operands are {', '.join(self.operands)}"
             )
         self._compile(rules)
-        named = [i for i, n in enumerate(self.operands) if n in rules] or list(range(len(self.operands)))
         self.boolean: str | None = options.get("boolean")
-        promoted = options.get("promote")
-        self.promoted = tuple(named) if promoted is None else tuple(self.operands.index(n) for n in promoted)
+        promoted = options.get("promote", rules or self.operands)
+        self.promoted = tuple([i for i, n in enumerate(self.operands) if n in promoted])
         self.materialize = options.get("materialize", True)
-        self.native = any(name in self.defaults for name in NATIVE)
+        self.native = not NATIVE.isdisjoint(self.defaults)
         self.keeping: dict[tuple[bool, ...], Any] = {}
         self.implementations: dict[Backend, Any] = _Implementations(self)
         self.call = self.dress(self._make_call())
@@ -93,35 +92,34 @@ class Op(Declaration):
         """True when some operand has a rule."""
         return any(rule is not None for rule in self.pulls)
 
+    @property
+    def node_name(self) -> str:
+        """PyTorch's name of the nodes it makes."""
+        return f"{self.node or _camel(self.name)}Backward0"
+
     def _compile(self, rules: dict[str, Any]) -> None:
-        pulls: list[Rule | None] = []
-        complex_pulls: list[Rule | None] = []
-        pushes: list[Rule | None] = []
-        for i, operand in enumerate(self.operands):
-            rule = rules.get(operand)
-            if rule is None:
-                pull = complex_pull = push = None
-            elif self.kind == "pointwise":
-                pull, complex_pull, push = diagonal_rule(self.name, rule, self.operands, self.defaults)
-            elif self.kind == "linear":
-                pull = complex_pull = compile_rule(self.name, rule, self.operands, self.defaults)
-                push = self._substitution(i)
-            else:
-                pull = complex_pull = compile_rule(self.name, rule[0], self.operands, self.defaults)
-                push = compile_rule(self.name, rule[1], self.operands, self.defaults)
-            pulls.append(pull)
-            complex_pulls.append(complex_pull)
-            pushes.append(push)
-        self.pulls, self.pulls_complex, self.pushes = tuple(pulls), tuple(complex_pulls), tuple(pushes)
+        rows = [self._derived(i, rules[n]) if n in rules else UNDERIVED for i, n in enumerate(self.operands)]
+        # keeps[i]: the operands that must be kept when operand i is differentiated; keeps_parts[i]: of several results, those
+        # that must be kept, None for all
+        columns = zip(*rows, strict=True)
+        self.pulls, self.pulls_complex, self.pushes, self.keeps, self.keeps_y, self.keeps_parts = columns
         self.pointwise = self.kind == "pointwise"
-        self.real_pulls = tuple([None if r is None else r.apply for r in pulls])
-        kept = [_kept(pull, push) for pull, push in zip(pulls, pushes, strict=True)]
-        # keeps[i]: the operands that must be kept when operand i is differentiated
-        self.keeps = tuple([operands for operands, _, _ in kept])
-        self.keeps_y = tuple([y for _, y, _ in kept])
-        # of several results, those that must be kept; None for all
-        self.keeps_parts = tuple([parts for _, _, parts in kept])
-        self.keeps_shapes = any([r.shapes for r in (*pulls, *pushes) if r is not None])
+        self.real_pulls = tuple([None if r is None else r.apply for r in self.pulls])
+        self.keeps_shapes = any([r.shapes for r in (*self.pulls, *self.pushes) if r is not None])
+
+    def _derived(self, i: int, rule: Any) -> tuple[Rule, Rule, Rule, frozenset[int], bool, frozenset[int] | None]:
+        """The pull of real cotangents, that of complex ones and the push that a declared rule makes, and what they read."""
+        if self.kind == "pointwise":
+            pull, complex_pull, push = diagonal_rule(self.name, rule, self.operands, self.defaults)
+        elif self.kind == "linear":
+            pull = complex_pull = compile_rule(self.name, rule, self.operands, self.defaults)
+            push = self._substitution(i)
+        else:
+            pull = complex_pull = compile_rule(self.name, rule[0], self.operands, self.defaults)
+            push = compile_rule(self.name, rule[1], self.operands, self.defaults)
+        whole = (pull.y and pull.parts is None) or (push.y and push.parts is None)
+        parts = None if whole else (pull.parts or NONE) | (push.parts or NONE)
+        return pull, complex_pull, push, pull.operands | push.operands, pull.y or push.y, parts
 
     def _substitution(self, i: int) -> Rule:
         """The push of a linear op: the op itself with the tangent in operand i's place."""
@@ -148,22 +146,15 @@ class Op(Declaration):
 
 
 NONE: frozenset[int] = frozenset()
-
-
-def _kept(pull: Rule | None, push: Rule | None) -> tuple[frozenset[int], bool, frozenset[int] | None]:
-    """What two rules of one operand read: the operands, whether the result, and which parts of several (None for all)."""
-    if pull is None or push is None:
-        return NONE, False, NONE
-    whole = (pull.y and pull.parts is None) or (push.y and push.parts is None)
-    parts = None if whole else (pull.parts or NONE) | (push.parts or NONE)
-    return pull.operands | push.operands, pull.y or push.y, parts
+UNDERIVED = (None, None, None, NONE, False, NONE)
 
 
 class _Implementations(dict):
     """Backend -> (function on raw arrays, the library dtypes it takes without conversion)."""
 
+    __slots__ = ("op",)
+
     def __init__(self, op: Op):
-        super().__init__()
         self.op = op
 
     def __missing__(self, backend: Backend) -> tuple[Any, set[Any]]:
@@ -410,7 +401,7 @@ def _is_boolean(value: Any, backend: Backend) -> bool:
     return type(value) is bool or (hasattr(value, "dtype") and backend.dtypes[value.dtype].category == "bool")
 
 
-NATIVE = ("dtype", "key", "shape")
+NATIVE = frozenset(("dtype", "key", "shape"))
 
 
 def _native(params: dict[str, Any], backend: Backend) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 __all__ = ["Rule", "compile_rule", "diagonal_rule"]
@@ -106,15 +107,33 @@ def _getter(want: str, operands: tuple[str, ...], params: Any) -> Callable[..., 
     if want in PLAIN:
         return PLAIN[want]
     if want in operands:
-        i = operands.index(want)
-        return lambda xp, g, n: n.kept[i]
+        return _kept(operands.index(want))
     if want[-6:] == "_shape" and want[:-6] in operands:
-        i = operands.index(want[:-6])
-        return lambda xp, g, n: n.shapes[i]
-    if want in params:
-        return lambda xp, g, n: n.params[want]
-    i = int(want[1:])
+        return _shape(operands.index(want[:-6]))
+    return _param(want) if want in params else _part(int(want[1:]))
+
+
+# One function for all rules that ask for the same: every object that an import leaves is one for the garbage collector.
+
+
+@cache
+def _kept(i: int) -> Callable[..., Any]:
+    return lambda xp, g, n: n.kept[i]
+
+
+@cache
+def _shape(i: int) -> Callable[..., Any]:
+    return lambda xp, g, n: n.shapes[i]
+
+
+@cache
+def _part(i: int) -> Callable[..., Any]:
     return lambda xp, g, n: n.y[i]
+
+
+@cache
+def _param(name: str) -> Callable[..., Any]:
+    return lambda xp, g, n: n.params[name]
 
 
 def diagonal_rule(name: str, rule: Any, operands: tuple[str, ...], params: Any) -> tuple[Rule, Rule, Rule]:
@@ -138,7 +157,8 @@ def diagonal_rule(name: str, rule: Any, operands: tuple[str, ...], params: Any) 
         return g * (d.conjugate() if isinstance(d, bool | int | float | complex) else xp.conj(d))
 
     rest = (compiled.operands, compiled.y, compiled.shapes, rule)
-    return Rule(times, *rest), Rule(conjugate, *rest), Rule(times, *rest)
+    made = Rule(times, *rest)
+    return made, Rule(conjugate, *rest), made
 
 
 def _times(rule: Any, wanted: tuple[str, ...], operands: tuple[str, ...], derivative: Any) -> Callable[..., Any]:
@@ -150,6 +170,7 @@ def _times(rule: Any, wanted: tuple[str, ...], operands: tuple[str, ...], deriva
     return lambda xp, g, n: g * derivative(xp, g, n)
 
 
+@cache
 def _constant(d: float) -> Rule:
     if d == 1:
         apply = lambda xp, g, n: g  # noqa: E731

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import struct
-from array import array
 from collections.abc import Callable
 from functools import cache
 from operator import mul
@@ -182,9 +181,9 @@ def _exponential_nodes(octaves: int) -> list[list[float]]:
 
 
 @cache
-def _table(nodes: Callable[[int], list[list[float]]], bits: int) -> tuple[array, ...]:
+def _table(nodes: Callable[[int], list[list[float]]], bits: int) -> tuple[list[int], ...]:
     """Coefficients of the cubics, highest power first, in units of 2**-UNITS[bits], segment after segment."""
-    table = tuple(array("q") for _ in range(4))
+    table: tuple[list[int], ...] = ([], [], [], [])
     for octave in nodes(bits):
         points = [round(math.ldexp(y, UNITS[bits])) for y in octave]
         for a, b, c, d in zip(points[:-1:3], points[1::3], points[2::3], points[3::3], strict=True):
