@@ -9,26 +9,12 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from polygrad import autograd, fft, linalg, random, special
 from polygrad._version import __version__
 from polygrad.autograd import (
-    audit,
     enable_grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
-)
-from polygrad.autograd.verbs import (
-    grad,
-    hessian,
-    hvp,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    linearize,
-    value_and_grad,
-    vhp,
-    vjp,
 )
 from polygrad.config import show_config
 from polygrad.core import (
@@ -383,7 +369,20 @@ from polygrad.random import (
 
 if _TYPE_CHECKING:
     from polygrad import cuda, data, func, io, models, nn, optim, utils
-    from polygrad.autograd import custom_jvp, custom_vjp
+    from polygrad.autograd import audit, custom_jvp, custom_vjp
+    from polygrad.autograd.verbs import (
+        grad,
+        hessian,
+        hvp,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        linearize,
+        value_and_grad,
+        vhp,
+        vjp,
+    )
     from polygrad.io import load, save
     from polygrad.nn import summary
 
@@ -454,7 +453,11 @@ e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis"
 
 __array_api_version__ = "2025.12"
 _LATER = {name: name for name in ("cuda", "data", "func", "io", "models", "nn", "optim", "utils")}
-_LATER |= {"load": "io", "save": "io", "summary": "nn", "custom_jvp": "autograd", "custom_vjp": "autograd"}
+_LATER |= {"load": "io", "save": "io", "summary": "nn"} | dict.fromkeys(
+    ("audit", "custom_jvp", "custom_vjp"), "autograd"
+)
+_VERBS = "grad hessian hvp jacfwd jacobian jacrev jvp linearize value_and_grad vhp vjp"
+_LATER |= dict.fromkeys(_VERBS.split(), "autograd.verbs")
 __getattr__, __dir__ = _later(globals(), _LATER)
 
 __all__ = sorted({_n for _n in globals() if not _n.startswith("_")} | _LATER.keys())

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from polygrad.autograd.audit import audit
-from polygrad.autograd.checkpoint import checkpoint, checkpoint_sequential
 from polygrad.autograd.gradients import backward, grad
 from polygrad.autograd.hooks import register_multi_grad_hook
 from polygrad.autograd.modes import (
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from polygrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
     from polygrad.autograd.checks import GradcheckError, gradcheck, gradgradcheck
     from polygrad.autograd.function import Function
+    from polygrad.autograd.leaks import audit
+    from polygrad.autograd.recompute import checkpoint, checkpoint_sequential
     from polygrad.autograd.rules import custom_jvp, custom_vjp
 
 __all__ = [
@@ -53,9 +53,16 @@ __all__ = [
     "set_grad_enabled",
 ]
 
-_LATER = {"Function": "function", "function": "function", "functional": "functional", "graph": "graph"}
+_LATER = {
+    "Function": "function",
+    "function": "function",
+    "functional": "functional",
+    "graph": "graph",
+    "audit": "leaks",
+}
 _LATER |= dict.fromkeys(("detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"), "anomaly")
 _LATER |= dict.fromkeys(("GradcheckError", "gradcheck", "gradgradcheck"), "checks")
+_LATER |= dict.fromkeys(("checkpoint", "checkpoint_sequential"), "recompute")
 _LATER |= dict.fromkeys(("custom_jvp", "custom_vjp"), "rules")
 __getattr__, __dir__ = later(globals(), _LATER)
 

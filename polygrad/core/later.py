@@ -19,11 +19,11 @@ def later(space: dict[str, Any], names: dict[str, str]) -> tuple[Callable[[str],
 
     Args:
         space: the package's globals, where a name stands once it has been fetched.
-        names: for each name the module below the package that has it. These modules are names themselves, so none may have
-            the name of something in it: whoever imports the module would put it in that thing's place.
+        names: for each name the module below the package that has it. The package's own modules among these are names too, so
+            none may have the name of something in it: whoever imports the module would put it in that thing's place.
     """
     package = space["__name__"]
-    names = {**names, **{module: module for module in names.values()}}
+    names = {**names, **{module: module for module in names.values() if "." not in module}}
 
     def fetch(name: str) -> Any:
         if name not in names:
