@@ -525,23 +525,14 @@ def test_the_first_tensor_loads_nothing_heavy(python):
     assert "polygrad.ops.elementwise" in loaded and sorted(loaded & set(heavy.split())) == []
 
 
-def test_import_and_a_tensor_take_at_most_50_ms_and_10_mb_over_numpy(python):
-    # CPU seconds: an import waits for nothing. On a machine that is slow or busy with other work, where NumPy alone takes
-    # more than its usual 0.08 s, NumPy's import is the clock.
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a process's memory in /proc")
+def test_import_and_a_tensor_take_at_most_10_mb_over_numpy(python):
     code = """
-from time import process_time as t
-status = "/proc/self/status"
 def memory():
-    try:
-        return int(open(status).read().partition("VmRSS:")[2].split()[0]) / 1024
-    except OSError:
-        return 0
-a = t(); import numpy; b = t(); held = memory(); c = t(); import polygrad; polygrad.zeros(1); d = t()
-print(b - a, d - c, memory() - held)
+    return int(open("/proc/self/status").read().partition("VmRSS:")[2].split()[0]) / 1024
+import numpy; held = memory(); import polygrad; polygrad.zeros(1); print(memory() - held)
 """
-    runs = [[float(figure) for figure in python(code).split()] for _ in range(5)]
-    numpys, ours, memory = (min(column) for column in zip(*runs, strict=True))
-    assert ours < max(0.05, 0.8 * numpys) and memory < 10
+    assert min(float(python(code)) for _ in range(2)) < 10
 
 
 @pytest.mark.parametrize("package", ["polygrad", "polygrad.autograd"])
