@@ -9,7 +9,7 @@ some processes, the program's floating-point operations by the compiler's own co
 the first steps. `--json FILE` keeps all.
 
 The step by hand has `lax.conv_general_dilated`, as it is. polygrad takes convolutions with many weights and few positions as products on
-a processor (`benchmarks/jax_convolutions.py`): that is the whole difference for resnet18.
+a processor (`benchmarks/jax_convolutions.py`): that is the whole difference for resnet18. Its operations are told both ways.
 """
 
 from __future__ import annotations
@@ -310,8 +310,20 @@ def cost(model: str, name: str) -> dict[str, Any]:
     losses = [step()]
     first = {"first_s": time.perf_counter() - wall, "first_cpu_s": time.process_time() - processor}
     losses += [step() for _ in range(20)]
-    memory = peak_rss_mb()
-    return {**first, "rss_mb": memory, "flops": step.flops(), "losses": losses[:5]}
+    memory, flops = peak_rss_mb(), step.flops()
+    alike = flops_by_lax(model) if name != SIDES[0] and model == "resnet" else flops
+    return {**first, "rss_mb": memory, "flops": flops, "flops_lax": alike, "losses": losses[:5]}
+
+
+def flops_by_lax(model: str) -> float:
+    """The operations of polygrad's program when it, too, leaves every convolution to lax."""
+    import polygrad as pg
+
+    adapter = sys.modules[pg.core.get_backend("jax").fast["conv"].__module__]
+    adapter.POSITIONS = -1  # type: ignore[attr-defined]
+    step: Any = BUILDERS[SIDES[1]](model)
+    step()
+    return float(step.flops())
 
 
 def turns(model: str, seconds: float) -> dict[str, Any]:
@@ -364,7 +376,7 @@ def costs(model: str, repeats: int) -> dict[str, Any]:
         for name in SIDES:
             runs[name].append(child("--worker", "cost", "--model", model, "--name", name))
     found: dict[str, Any] = {}
-    for key in ("first_s", "first_cpu_s", "rss_mb", "flops"):
+    for key in ("first_s", "first_cpu_s", "rss_mb", "flops", "flops_lax"):
         hand, ours = (statistics.median(run[key] for run in runs[name]) for name in SIDES)
         found |= {f"{key} by hand": round(hand, 2), key: round(ours, 2), f"{key}_ratio": round(ours / hand, 3)}
     hand, ours = (runs[name][0]["losses"] for name in SIDES)

@@ -119,6 +119,7 @@ def table(records: list[dict[str, Any]]) -> list[str]:
 COSTS = {
     "first_s": ("first call (traces and compiles)", "{:.2f} s"),
     "flops": ("operations of the program", "{:.4g}"),
+    "flops_lax": ("the same, every convolution left to lax", "{:.4g}"),
     "rss_mb": ("peak memory", "{:.0f} MB"),
 }
 

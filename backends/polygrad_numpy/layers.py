@@ -4,6 +4,7 @@ Each function is an op's, in its closed form. What it does not take (small or mi
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,58 +88,51 @@ def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
     return made
 
 
-def gelu_tanh(x: Any, /) -> Any:
-    """The op `gelu_tanh`, part by part."""
-    if type(x) is not np.ndarray or x.size < MANY or x.dtype not in WORDS:
+def _by_parts(part: Callable[..., None], x: Any, *more: Any) -> Any:
+    """What `part(*vectors, out, scratch, scratch)` writes into `out`, part by part of arrays laid out alike."""
+    if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray for a in more):
         return NotImplemented
     y = np.empty_like(x)
-    flat = _flat(x, y)
+    flat = _flat(x, *more, y)
     if flat is None:
         return NotImplemented
+    scratch = np.empty((2, min(PART, x.size)), x.dtype)
     for start in range(0, x.size, PART):
-        a, z = (v[start : start + PART] for v in flat)
-        np.multiply(a, a, out=z)
-        z *= GELU_SCALE * GELU_CUBE
-        z += GELU_SCALE
-        z *= a
-        np.tanh(z, out=z)
-        z += 1
-        z *= a
-        z *= 0.5
+        vectors = [v[start : start + PART] for v in flat]
+        part(*vectors, *scratch[:, : vectors[0].size])
     return y
 
 
-def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
-    """The function `gelu_tanh_backward`, part by part."""
-    if type(x) is not np.ndarray or x.size < MANY or x.dtype not in WORDS or type(g) is not np.ndarray:
-        return NotImplemented
-    y = np.empty_like(x)
-    flat = _flat(x, g, y)
-    if flat is None:
-        return NotImplemented
-    square, slope = np.empty((2, min(PART, x.size)), x.dtype)
-    for start in range(0, x.size, PART):
-        a, b, z = (v[start : start + PART] for v in flat)
-        s, d = square[: a.size], slope[: a.size]
-        np.multiply(a, a, out=s)
-        np.multiply(s, GELU_SCALE * GELU_CUBE, out=z)
-        z += GELU_SCALE
-        z *= a
-        np.tanh(z, out=z)
-        s *= 1.5 * GELU_CUBE * GELU_SCALE
-        s += 0.5 * GELU_SCALE
-        s *= a  # half the slope of the argument of tanh, times x
-        np.multiply(z, z, out=d)
-        np.subtract(1, d, out=d)
-        d *= s
-        z *= 0.5
-        z += 0.5
-        z += d
-        z *= b
-    return y
+def _gelu_tanh(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+    np.multiply(a, a, out=z)
+    z *= GELU_SCALE * GELU_CUBE
+    z += GELU_SCALE
+    z *= a
+    np.tanh(z, out=z)
+    z += 1
+    z *= a
+    z *= 0.5
 
 
-def _normal(a: np.ndarray, bell: np.ndarray, t: np.ndarray, z: np.ndarray) -> None:
+def _gelu_tanh_backward(a: np.ndarray, g: np.ndarray, z: np.ndarray, s: np.ndarray, d: np.ndarray) -> None:
+    np.multiply(a, a, out=s)
+    np.multiply(s, GELU_SCALE * GELU_CUBE, out=z)
+    z += GELU_SCALE
+    z *= a
+    np.tanh(z, out=z)
+    s *= 1.5 * GELU_CUBE * GELU_SCALE
+    s += 0.5 * GELU_SCALE
+    s *= a  # half the slope of the argument of tanh, times x
+    np.multiply(z, z, out=d)
+    np.subtract(1, d, out=d)
+    d *= s
+    z *= 0.5
+    z += 0.5
+    z += d
+    z *= g
+
+
+def _normal(a: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
     """exp(-a^2 / 2) in `bell` and the normal distribution function of a in z, for a vector of float32; t is scratch."""
     np.multiply(a, a, out=bell)
     bell *= -0.5
@@ -157,40 +151,37 @@ def _normal(a: np.ndarray, bell: np.ndarray, t: np.ndarray, z: np.ndarray) -> No
     z += 0.5
 
 
+def _gelu_exact(a: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
+    _normal(a, z, bell, t)
+    z *= a
+
+
+def _gelu_exact_backward(a: np.ndarray, g: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
+    _normal(a, z, bell, t)
+    bell *= a
+    bell *= 1 / math.sqrt(2 * math.pi)
+    z += bell
+    z *= g
+
+
+def gelu_tanh(x: Any, /) -> Any:
+    """The op `gelu_tanh`."""
+    return _by_parts(_gelu_tanh, x) if x.dtype in WORDS else NotImplemented
+
+
+def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
+    """The function `gelu_tanh_backward`."""
+    return _by_parts(_gelu_tanh_backward, x, g) if x.dtype in WORDS else NotImplemented
+
+
 def gelu_exact(x: Any, /) -> Any:
-    """The op `gelu_exact` in float32, part by part."""
-    if type(x) is not np.ndarray or x.size < MANY or x.dtype != np.float32:
-        return NotImplemented
-    y = np.empty_like(x)
-    flat = _flat(x, y)
-    if flat is None:
-        return NotImplemented
-    bells, scratch = np.empty((2, min(PART, x.size)), x.dtype)
-    for start in range(0, x.size, PART):
-        a, z = (v[start : start + PART] for v in flat)
-        _normal(a, bells[: a.size], scratch[: a.size], z)
-        z *= a
-    return y
+    """The op `gelu_exact` in float32."""
+    return _by_parts(_gelu_exact, x) if x.dtype == np.float32 else NotImplemented
 
 
 def gelu_exact_backward(g: Any, x: Any, /) -> Any:
-    """The function `gelu_exact_backward` in float32, part by part."""
-    if type(x) is not np.ndarray or x.size < MANY or x.dtype != np.float32 or type(g) is not np.ndarray:
-        return NotImplemented
-    y = np.empty_like(x)
-    flat = _flat(x, g, y)
-    if flat is None:
-        return NotImplemented
-    bells, scratch = np.empty((2, min(PART, x.size)), x.dtype)
-    for start in range(0, x.size, PART):
-        a, b, z = (v[start : start + PART] for v in flat)
-        bell = bells[: a.size]
-        _normal(a, bell, scratch[: a.size], z)
-        bell *= a
-        bell *= 1 / math.sqrt(2 * math.pi)
-        z += bell
-        z *= b
-    return y
+    """The function `gelu_exact_backward` in float32."""
+    return _by_parts(_gelu_exact_backward, x, g) if x.dtype == np.float32 else NotImplemented
 
 
 # ------------------------------------------------------------------------------------------- images that are channels-last
