@@ -232,6 +232,29 @@ def test_cross_entropy_of_a_matrix_in_every_layout(data):
     close(fast, slow())
 
 
+@FEW
+@given(st.data())
+def test_normalisation_of_rows(data):
+    """Through several parts, with moments of their own cotangents declined; weights' cotangents as the engine would sum them."""
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    n = data.draw(st.sampled_from([1, 3, 64, 700]))
+    lead = data.draw(st.sampled_from([(4096 // n + 5,), (3, 70000 // n), (2, 1, 5000 // n + 1)]))
+    x = data.draw(arrays((*lead, n), dtype)) * data.draw(st.sampled_from([1, 10])) + data.draw(st.sampled_from([0, 3]))
+    weight, bias = (np.ascontiguousarray(data.draw(arrays((n,), dtype))) for _ in range(2))
+    params = {"axis": data.draw(st.sampled_from([-1, (len(lead),)])), "eps": 1e-3}
+    fast, slow = both("normalize", [x, weight, bias], **params)
+    y, mean, var = slow()
+    if fast is not NotImplemented:
+        close(fast, (y, mean, var))
+    g, zero = data.draw(arrays(x.shape, dtype)), np.zeros_like(mean)
+    fast, slow = both("normalize_backward", x, g, zero, zero, mean, var, weight, bias, **params)
+    assert (fast is NotImplemented) == (not x.flags.c_contiguous)
+    if fast is not NotImplemented:
+        d, *rest = slow()
+        close(fast, (d, *(r.reshape(-1, n).sum(0) for r in rest)))
+        assert both("normalize_backward", x, g, zero, zero + 1, mean, var, weight, bias, **params)[0] is NotImplemented
+
+
 @pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("causal", [False, True])

@@ -14,6 +14,7 @@ from polygrad_numpy import (
     blocks,
     layers,
     memory,
+    norms,
     onednn,
     onednn_attention,
     onednn_conv,
@@ -121,7 +122,9 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
     return chosen
 
 
-fast = {name: getattr(module, name) for module in (attention, layers, random, windows) for name in module.__all__}
+fast = {
+    name: getattr(module, name) for module in (attention, layers, norms, random, windows) for name in module.__all__
+}
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
     for name in module.__all__:
         fast[name] = either(getattr(module, name), fast.get(name))
