@@ -39,8 +39,8 @@ def is_used(dtype: Any) -> bool:
     return state.found is not None and dtype == FLOAT32 and _sum(PART) is not None
 
 
-def axpby(size: int, a: float, x: int, step: int, b: float, y: int, also: int) -> None:
-    """y <- a * x + b * y for so many elements at two addresses, as BLAS has it (the steps are 1)."""
+def axpby(size: int, a: float, x: int, incx: int, b: float, y: int, incy: int) -> None:
+    """y <- a * x + b * y for so many elements at two addresses, as BLAS has it (both increments are 1)."""
     scales = np.array([b, a], np.float32)
     at = address(scales)
     _sum(size).at(y, x, at, at + 4, y)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from polygrad_numpy import onednn, onednn_matmul
+from polygrad_numpy.layers import matmul
 
 __all__ = ["conv", "conv_input", "conv_weight", "max_pool", "max_unpool"]
 
@@ -144,7 +145,7 @@ def conv(x: np.ndarray, w: np.ndarray, /, *, stride: Any, padding: Any, dilation
     weight = w.reshape(groups, each, -1)
     if groups == 1 and count * math.prod(out) <= LIGHT:
         rows = _window_rows(x, out, w.shape[2:], stride, padding, dilation)
-        made = np.ascontiguousarray(_product(weight[0], rows.T).T)
+        made = np.ascontiguousarray(matmul(weight[0], rows.T).T)
         return _channels_second(made.reshape(count, *out, outputs))
     if math.prod(w.shape[2:]) == 1:
         columns = _strided(_padded(x, padding), out, stride).reshape(count, groups, w.shape[1], math.prod(out))
@@ -158,12 +159,6 @@ def conv(x: np.ndarray, w: np.ndarray, /, *, stride: Any, padding: Any, dilation
             made = np.matmul(weight, columns[0]).reshape(outputs, rows.stop - rows.start, *out[1:], -1)
             y[images, :, rows] = made.transpose(made.ndim - 1, *range(made.ndim - 1))
     return y
-
-
-def _product(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
-    """x1 @ x2, by oneDNN where that does the large products."""
-    y = onednn_matmul.matmul(x1, x2)
-    return np.matmul(x1, x2) if y is NotImplemented else y
 
 
 def _channels_second(x: np.ndarray) -> np.ndarray:
