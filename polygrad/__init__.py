@@ -6,7 +6,7 @@ The module is itself an Array API namespace (v2025.12) and speaks PyTorch's auto
 import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from polygrad import autograd, fft, linalg, random, special
+from polygrad import autograd
 from polygrad._version import __version__
 from polygrad.autograd import (
     enable_grad,
@@ -35,13 +35,7 @@ from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.later import later as _later
 from polygrad.core.printing import set_printoptions
 from polygrad.jit import cond, jit, while_loop
-
-# ops that layers are made of have no name here, but belong to the registry that adapters and the conformance suite read
-from polygrad.ops import activations as _activations
-from polygrad.ops import layers as _layers
 from polygrad.ops import polyfills as _polyfills
-from polygrad.ops import pooling as _pooling
-from polygrad.ops import windows as _windows
 from polygrad.ops.blas import (
     addbmm,
     addcdiv,
@@ -67,23 +61,6 @@ from polygrad.ops.composite import (
     rsqrt,
     sigmoid,
     softmax,
-)
-from polygrad.ops.counting import (
-    aminmax,
-    bincount,
-    bucketize,
-    cumulative_trapezoid,
-    dist,
-    histc,
-    kthvalue,
-    mode,
-    msort,
-    renorm,
-    std_mean,
-    trapezoid,
-    unique,
-    unique_consecutive,
-    var_mean,
 )
 from polygrad.ops.creation import (
     arange,
@@ -112,19 +89,6 @@ from polygrad.ops.creation import (
     zeros,
     zeros_like,
 )
-from polygrad.ops.diagonals import (
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    atleast_nd,
-    block_diag,
-    create_diagonal,
-    diag,
-    diag_embed,
-    diagflat,
-    diagonal,
-)
-from polygrad.ops.einsum import einsum
 from polygrad.ops.elementwise import (
     abs,
     acos,
@@ -194,30 +158,6 @@ from polygrad.ops.elementwise import (
     tanh,
     trunc,
 )
-from polygrad.ops.elementwise_beyond import (
-    clamp_max,
-    clamp_min,
-    deg2rad,
-    div,
-    float_power,
-    fmax,
-    fmin,
-    fmod,
-    frac,
-    frexp,
-    heaviside,
-    isneginf,
-    isposinf,
-    isreal,
-    ldexp,
-    logaddexp2,
-    polar,
-    rad2deg,
-    rsub,
-    view_as_complex,
-    view_as_real,
-)
-from polygrad.ops.elementwise_beyond import complex_of as complex
 from polygrad.ops.indexing import (
     gather,
     index_add,
@@ -230,19 +170,7 @@ from polygrad.ops.indexing import (
     take_along_axis,
     where,
 )
-from polygrad.ops.indexing_beyond import (
-    argwhere,
-    index_copy,
-    index_fill,
-    index_put,
-    index_reduce,
-    masked_scatter,
-    put,
-    scatter_reduce,
-)
 from polygrad.ops.info import __array_namespace_info__
-from polygrad.ops.linalg_beyond import kron
-from polygrad.ops.linalg_solving import chain_matmul, cholesky_inverse, cholesky_solve, logdet
 from polygrad.ops.place import (
     to_device,
 )
@@ -270,7 +198,6 @@ from polygrad.ops.reductions import (
     sum,
     var,
 )
-from polygrad.ops.sets import setdiff1d, unique_all, unique_counts, unique_inverse, unique_values
 from polygrad.ops.shapes import (
     astype,
     broadcast_arrays,
@@ -300,75 +227,14 @@ from polygrad.ops.shapes import (
     unflatten,
     unstack,
 )
-from polygrad.ops.shapes_beyond import (
-    as_strided,
-    cartesian_prod,
-    column_stack,
-    combinations,
-    diagonal_scatter,
-    dsplit,
-    dstack,
-    fliplr,
-    flipud,
-    hsplit,
-    hstack,
-    ravel,
-    rot90,
-    select_scatter,
-    slice_scatter,
-    tensor_split,
-    vander,
-    vsplit,
-    vstack,
-)
 from polygrad.ops.sorting import (
     argsort,
     sort,
     topk,
 )
-from polygrad.ops.special import angle, exp2, logit, sinc, xlogy
-from polygrad.ops.special_bessel import i0
-from polygrad.ops.special_erf import erf, erfc, erfinv
-from polygrad.ops.special_gamma import digamma, lgamma, polygamma
-from polygrad.ops.statistics import (
-    corrcoef,
-    cov,
-    cummax,
-    cummin,
-    gradient,
-    interp,
-    logcumsumexp,
-    median,
-    nan_to_num,
-    nanmax,
-    nanmean,
-    nanmedian,
-    nanmin,
-    nansum,
-    quantile,
-)
-from polygrad.random import (
-    Generator,
-    bernoulli,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    multinomial,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    seed,
-    set_rng_state,
-)
 
 if _TYPE_CHECKING:
-    from polygrad import cuda, data, func, io, models, nn, optim, utils
+    from polygrad import cuda, data, fft, func, io, linalg, models, nn, optim, random, special, utils
     from polygrad.autograd import audit, custom_jvp, custom_vjp
     from polygrad.autograd.verbs import (
         grad,
@@ -384,21 +250,145 @@ if _TYPE_CHECKING:
         vjp,
     )
     from polygrad.io import load, save
+    from polygrad.linalg import cross, det, matrix_exp, matrix_power, outer, slogdet, trace
+    from polygrad.linalg import inv as inverse
+    from polygrad.linalg import outer as ger
+    from polygrad.linalg import pinv as pinverse
     from polygrad.nn import summary
+    from polygrad.ops.counting import (
+        aminmax,
+        bincount,
+        bucketize,
+        cumulative_trapezoid,
+        dist,
+        histc,
+        kthvalue,
+        mode,
+        msort,
+        renorm,
+        std_mean,
+        trapezoid,
+        unique,
+        unique_consecutive,
+        var_mean,
+    )
+    from polygrad.ops.counting import trapezoid as trapz
+    from polygrad.ops.diagonals import (
+        atleast_1d,
+        atleast_2d,
+        atleast_3d,
+        atleast_nd,
+        block_diag,
+        create_diagonal,
+        diag,
+        diag_embed,
+        diagflat,
+        diagonal,
+    )
+    from polygrad.ops.einsum import einsum
+    from polygrad.ops.elementwise_beyond import (
+        clamp_max,
+        clamp_min,
+        deg2rad,
+        div,
+        float_power,
+        fmax,
+        fmin,
+        fmod,
+        frac,
+        frexp,
+        heaviside,
+        isneginf,
+        isposinf,
+        isreal,
+        ldexp,
+        logaddexp2,
+        polar,
+        rad2deg,
+        rsub,
+        view_as_complex,
+        view_as_real,
+    )
+    from polygrad.ops.elementwise_beyond import complex_of as complex
+    from polygrad.ops.indexing_beyond import (
+        argwhere,
+        index_copy,
+        index_fill,
+        index_put,
+        index_reduce,
+        masked_scatter,
+        put,
+        scatter_reduce,
+    )
+    from polygrad.ops.linalg_beyond import kron
+    from polygrad.ops.linalg_solving import chain_matmul, cholesky_inverse, cholesky_solve, logdet
+    from polygrad.ops.sets import setdiff1d, unique_all, unique_counts, unique_inverse, unique_values
+    from polygrad.ops.shapes_beyond import (
+        as_strided,
+        cartesian_prod,
+        column_stack,
+        combinations,
+        diagonal_scatter,
+        dsplit,
+        dstack,
+        fliplr,
+        flipud,
+        hsplit,
+        hstack,
+        ravel,
+        rot90,
+        select_scatter,
+        slice_scatter,
+        tensor_split,
+        vander,
+        vsplit,
+        vstack,
+    )
+    from polygrad.ops.shapes_beyond import vstack as row_stack
+    from polygrad.ops.special import angle, exp2, logit, sinc, xlogy
+    from polygrad.ops.special_bessel import i0
+    from polygrad.ops.special_erf import erf, erfc, erfinv
+    from polygrad.ops.special_gamma import digamma, lgamma, polygamma
+    from polygrad.ops.statistics import (
+        corrcoef,
+        cov,
+        cummax,
+        cummin,
+        gradient,
+        interp,
+        logcumsumexp,
+        median,
+        nan_to_num,
+        nanmax,
+        nanmean,
+        nanmedian,
+        nanmin,
+        nansum,
+        quantile,
+    )
+    from polygrad.random import (
+        Generator,
+        bernoulli,
+        default_generator,
+        get_rng_state,
+        initial_seed,
+        manual_seed,
+        multinomial,
+        normal,
+        rand,
+        rand_like,
+        randint,
+        randint_like,
+        randn,
+        randn_like,
+        randperm,
+        seed,
+        set_rng_state,
+    )
 
 # PyTorch's names of the same functions, and its functions that are methods of the same name.
 cat = concatenate = concat
 as_tensor, promote_types, Size = asarray, result_type, tuple
-det, inverse, slogdet = linalg.det, linalg.inv, linalg.slogdet
-matrix_exp, matrix_power, outer, ger, pinverse, trace, cross = (
-    linalg.matrix_exp,
-    linalg.matrix_power,
-    linalg.outer,
-    linalg.outer,
-    linalg.pinv,
-    linalg.trace,
-    linalg.cross,
-)
 amax, amin, index_select, masked_fill, masked_select, repeat_interleave, t, take_along_dim, transpose, unbind = (
     Tensor.amax,
     Tensor.amin,
@@ -419,7 +409,7 @@ is_complex, is_floating_point, norm, numel, unsqueeze = (
     Tensor.unsqueeze,
 )
 absolute, neg, mul, sub, true_divide = abs, negative, multiply, subtract, divide
-swapdims, broadcast_tensors, row_stack, trapz = swapaxes, broadcast_arrays, vstack, trapezoid
+swapdims, broadcast_tensors = swapaxes, broadcast_arrays
 sgn, fix, bitwise_not = sign, trunc, bitwise_invert
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
@@ -452,13 +442,46 @@ dtype = DType
 e, inf, nan, newaxis, pi = (_CONSTANTS[n] for n in ("e", "inf", "nan", "newaxis", "pi"))
 
 __array_api_version__ = "2025.12"
-_LATER = {name: name for name in ("cuda", "data", "func", "io", "models", "nn", "optim", "utils")}
-_LATER |= {"load": "io", "save": "io", "summary": "nn"} | dict.fromkeys(
-    ("audit", "custom_jvp", "custom_vjp"), "autograd"
-)
-_VERBS = "grad hessian hvp jacfwd jacobian jacrev jvp linearize value_and_grad vhp vjp"
-_LATER |= dict.fromkeys(_VERBS.split(), "autograd.verbs")
+_MODULES = "cuda data fft func io linalg models nn optim random special utils"
+_NAMES = {
+    "autograd": "audit custom_jvp custom_vjp",
+    "autograd.verbs": "grad hessian hvp jacfwd jacobian jacrev jvp linearize value_and_grad vhp vjp",
+    "io": "load save",
+    "linalg": "cross det matrix_exp matrix_power outer slogdet trace",
+    "nn": "summary",
+    "ops.counting": "aminmax bincount bucketize cumulative_trapezoid dist histc kthvalue mode msort renorm std_mean "
+    "trapezoid unique unique_consecutive var_mean",
+    "ops.diagonals": "atleast_1d atleast_2d atleast_3d atleast_nd block_diag create_diagonal diag diag_embed diagflat diagonal",
+    "ops.einsum": "einsum",
+    "ops.elementwise_beyond": "clamp_max clamp_min deg2rad div float_power fmax fmin fmod frac frexp heaviside isneginf "
+    "isposinf isreal ldexp logaddexp2 polar rad2deg rsub view_as_complex view_as_real",
+    "ops.indexing_beyond": "argwhere index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce",
+    "ops.linalg_beyond": "kron",
+    "ops.linalg_solving": "chain_matmul cholesky_inverse cholesky_solve logdet",
+    "ops.sets": "setdiff1d unique_all unique_counts unique_inverse unique_values",
+    "ops.shapes_beyond": "as_strided cartesian_prod column_stack combinations diagonal_scatter dsplit dstack fliplr flipud "
+    "hsplit hstack ravel rot90 select_scatter slice_scatter tensor_split vander vsplit vstack",
+    "ops.special": "angle exp2 logit sinc xlogy",
+    "ops.special_bessel": "i0",
+    "ops.special_erf": "erf erfc erfinv",
+    "ops.special_gamma": "digamma lgamma polygamma",
+    "ops.statistics": "corrcoef cov cummax cummin gradient interp logcumsumexp median nan_to_num nanmax nanmean nanmedian nanmin "
+    "nansum quantile",
+    "random": "Generator bernoulli default_generator get_rng_state initial_seed manual_seed multinomial normal rand "
+    "rand_like randint randint_like randn randn_like randperm seed set_rng_state",
+}
+_RENAMED = {
+    "inverse": "linalg:inv",
+    "ger": "linalg:outer",
+    "pinverse": "linalg:pinv",
+    "trapz": "ops.counting:trapezoid",
+    "complex": "ops.elementwise_beyond:complex_of",
+    "row_stack": "ops.shapes_beyond:vstack",
+}
+_LATER = {name: name for name in _MODULES.split()} | _RENAMED
+_LATER |= {name: module for module, names in _NAMES.items() for name in names.split()}
 __getattr__, __dir__ = _later(globals(), _LATER)
 
 __all__ = sorted({_n for _n in globals() if not _n.startswith("_")} | _LATER.keys())
 _declared.public = _sys.modules[__name__]
+_declared.rest += ("polygrad.random",)

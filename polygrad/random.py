@@ -221,7 +221,7 @@ def _default(backend: Backend) -> Generator:
     return owned.generator
 
 
-declared.ambient.append(lambda backend: _default(backend)._state)
+declared.add_ambient(lambda backend: _default(backend)._state)
 
 
 def manual_seed(seed: int) -> Generator:

@@ -26,7 +26,7 @@ NAMES = (
 @cache
 def _program(name: str) -> Callable[..., Any]:
     """The op's body, compiled for each shape and each value of its parameters."""
-    body = declared.ops[name].body
+    body = declared.op(name).body
     parameters = [p.name for p in signature(body).parameters.values() if p.kind is not p.POSITIONAL_ONLY]
     return jax.jit(partial(body, get_backend("jax").arrays), static_argnames=parameters)
 

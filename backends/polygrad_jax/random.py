@@ -26,7 +26,7 @@ __all__ = [
 @cache
 def _program(name: str) -> Callable[..., Any]:
     """The op's body, compiled. Sizes and types make another program; bounds and counts are arguments of the same."""
-    op = declared.ops[name]
+    op = declared.op(name)
     sizes = {"shape", "dtype", "mean", "std", "n", "samples", "replacement", "" if name == "advance" else "blocks"}
     return jax.jit(partial(op.body, get_backend("jax").arrays), static_argnames=[p for p in op.defaults if p in sizes])
 

@@ -109,7 +109,7 @@ def tabulated(
 
 @cache
 def _reference(name: str) -> Callable[..., Any]:
-    return get_backend("numpy").reference(declared.ops[name])
+    return get_backend("numpy").reference(declared.op(name))
 
 
 def _in_parts(name: str, width: int) -> Callable[..., Any]:

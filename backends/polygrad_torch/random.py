@@ -16,7 +16,7 @@ def draw_bits(state: torch.Tensor, /, *, blocks: int) -> torch.Tensor:
     """Pairs of random words: a few with Python's integers, many in place on int32."""
     k0, k1, counter = state.tolist()
     if blocks <= FEW:
-        cipher = declared.ops["threefry2x32"].body
+        cipher = declared.op("threefry2x32").body
         pairs = [cipher(None, k0, k1, c >> 32, c & WORD) for c in range(counter, counter + blocks)]
         return torch.tensor(pairs, dtype=torch.int64, device=state.device).reshape(blocks, 2)
     words = torch.empty((blocks, 2), dtype=torch.int64, device=state.device)

@@ -197,7 +197,7 @@ def _variable(x: Any) -> Tensor:
     if not isinstance(x, Tensor):
         x = _constant(x)
     n = object.__new__(Node)
-    n.op, n.edges, n.params, n.backend, n.extra = declared.ops["clone"], (x._node,), {}, x._backend, None
+    n.op, n.edges, n.params, n.backend, n.extra = declared.op("clone"), (x._node,), {}, x._backend, None
     n.kept, n.y, n.shapes, n.shape, n.dtype = (), None, None, x.shape, x._array.dtype
     n.serial = next_serial()
     return new_tensor(x._array, x._backend, n)

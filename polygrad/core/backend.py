@@ -125,6 +125,17 @@ class Namespace(types.SimpleNamespace):
         return f"<namespace {self.__name__!r}>"
 
 
+class Registered(Namespace):
+    """A namespace of what is declared. A name that it lacks may belong to an op that is declared on request: then all are."""
+
+    def __getattr__(self, name: str) -> Any:
+        declared.complete()
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(f"{self!r} has no {name!r}", name=name, obj=self) from None
+
+
 def compat() -> Any:
     """`array_api_compat`, loaded when a library's array or namespace is first looked at: it costs a tenth of polygrad's import."""
     return import_module("array_api_compat")
@@ -145,30 +156,62 @@ def assign(space: Namespace, name: str, value: Any) -> None:
     """Put `value` at a dotted name below `space`, making the sub-namespace where it is new."""
     head, _, tail = name.rpartition(".")
     if head:
-        if not hasattr(space, head):
-            setattr(space, head, Namespace(f"{space.__name__}.{head}"))
-        space = getattr(space, head)
+        space = vars(space).setdefault(head, type(space)(f"{space.__name__}.{head}"))
     setattr(space, tail, value)
 
 
 class Declared:
-    """Everything that was declared, by dotted name, and the backends that must hear of a new name."""
+    """Everything that was declared, by dotted name, and the backends that must hear of a new name.
+
+    Attributes:
+        here: the ops so far.
+        rest: modules that declare more, and are imported when somebody asks for something that is not here, or for all.
+    """
 
     def __init__(self) -> None:
-        self.ops: dict[str, Any] = {}
+        self.here: dict[str, Any] = {}
+        self.rest: tuple[str, ...] = ()
         self.creation: dict[str, Callable[..., Any]] = {}
         self.aliases: dict[str, str] = {}
         self.polyfills: dict[str, Callable[..., Any]] = {}
         self.live: list[Backend] = []
         self.public: Any = None
-        # Functions that give the tensor which code uses without naming it, such as the state of the current generator.
-        self.ambient: list[Callable[[Backend], Any]] = []
+        self._ambient: list[Callable[[Backend], Any]] = []
+
+    @property
+    def ops(self) -> dict[str, Any]:
+        """All ops."""
+        self.complete()
+        return self.here
+
+    def op(self, name: str) -> Any:
+        """The op of that name; KeyError if there is none."""
+        return self.here.get(name) or self.ops[name]
+
+    def complete(self) -> None:
+        """Import the rest; threads that do so at a time wait for each other at each module, as all that import."""
+        if self.rest:
+            for module in self.rest:
+                import_module(module)
+            self.rest = ()
+            for backend in self.live:
+                backend.check()
+
+    @property
+    def ambient(self) -> list[Callable[[Backend], Any]]:
+        """Functions that give the tensor which code uses without naming it, such as the state of the current generator."""
+        self.complete()
+        return self._ambient
+
+    def add_ambient(self, function: Callable[[Backend], Any]) -> None:
+        """Enter such a function."""
+        self._ambient.append(function)
 
     def add_op(self, op: Any) -> None:
         """Enter an op under its name; TypeError if there is one."""
-        if op.name in self.ops:
+        if op.name in self.here:
             raise TypeError(f"op {op.name!r} is declared twice")
-        self.ops[op.name] = op
+        self.here[op.name] = op
         for backend in self.live:
             backend.install(op)
 
@@ -225,7 +268,8 @@ class Backend:
             case. A dot in an op's name is written as two underscores (`linalg__inv`).
 
     Raises:
-        TypeError: an override for an op that does not exist (raised when the backend is first used).
+        TypeError: an override for an op that does not exist. It is raised when the backend is first used; of an adapter that
+            is an installed package, when all ops are declared.
     """
 
     def __init__(
@@ -257,8 +301,8 @@ class Backend:
         self.accepts: dict[str, set[Any]] = {category: set() for category in CATEGORIES}
         self.dtypes: dict[Any, DType] = _TypesOf(self.accepts)
         self._native: dict[DType, Any] = {}
-        self.arrays = Namespace(f"{name}.arrays")
-        self.tensors = Namespace(f"polygrad.{name}")
+        self.arrays = Registered(f"{name}.arrays")
+        self.tensors = Registered(f"polygrad.{name}")
         self._ready = False
 
     def __repr__(self) -> str:
@@ -271,11 +315,10 @@ class Backend:
         """Fill both namespaces, once; returns the backend."""
         if self._ready:
             return self
-        unknown = sorted(set(self.fast) - set(declared.ops) - set(PLAIN))
-        if unknown:
-            raise TypeError(f"backend {self.name!r} overrides {', '.join(unknown)}, which no op declares")
+        if not declared.rest or _adapter(self.name) is None:
+            self.check()
         # For bodies that refine the library's function of the same name: those functions, and what stands in for them.
-        self.arrays.raw = Namespace(self.xp.__name__)
+        self.arrays.raw = Registered(self.xp.__name__)
         for name in PLAIN:
             if (function := self.fast.get(name) or self.offered(name)) is not None:
                 assign(self.arrays, name, function)
@@ -290,7 +333,7 @@ class Backend:
         self.arrays.is_complex = lambda x: self.dtypes[x.dtype].is_complex
         self.tensors.is_complex = lambda x: x.dtype.is_complex
         self.tensors.device = _device_of
-        for op in declared.ops.values():
+        for op in declared.here.values():
             self.install(op)
         for name, of in declared.aliases.items():
             self.install_alias(name, of)
@@ -299,6 +342,12 @@ class Backend:
         declared.live.append(self)
         self._ready = True
         return self
+
+    def check(self) -> None:
+        """TypeError if there is an override for an op that does not exist."""
+        unknown = sorted(set(self.fast) - set(declared.ops) - set(PLAIN))
+        if unknown:
+            raise TypeError(f"backend {self.name!r} overrides {', '.join(unknown)}, which no op declares")
 
     def install(self, op: Any) -> None:
         """Put one op into both namespaces."""
@@ -417,7 +466,7 @@ def _device_of(x: Any) -> Any:
 # ---------------------------------------------------------------------------------------------------------- selection
 
 _loaded: dict[str, Backend] = {}
-_by_type: dict[type, Backend | None] = {}
+_by_type: dict[type, Backend | None] = dict.fromkeys((bool, int, float, complex, str, list, tuple, dict, type(None)))
 _context: ContextVar[Backend | None] = ContextVar("polygrad backend", default=None)
 _process: list[Backend] = []  # the one set by set_backend or POLYGRAD_BACKEND, once known
 
@@ -536,10 +585,10 @@ def backend_of(array: Any) -> Backend | None:
     except KeyError:
         pass
     backend = None
-    is_array = compat().is_array_api_obj(array)
+    # An array that knows its namespace need not be wrapped, which for some libraries loads all of the library.
+    speaks = hasattr(kind, "__array_namespace__")
+    is_array = speaks or compat().is_array_api_obj(array)
     if is_array and not hasattr(kind, "_backend"):
-        # An array that knows its namespace need not be wrapped, which for some libraries loads all of the library.
-        speaks = hasattr(array, "__array_namespace__")
         space = array.__array_namespace__() if speaks else compat().array_namespace(array)
         name = space.__name__.removeprefix("array_api_compat.")
         for candidate in (*_loaded.values(),):

@@ -77,7 +77,7 @@ def inplace(name: str, x: Tensor, *operands: Any) -> Tensor:
             count_write(x)
             x._put(reuse(x._array, other), x._backend)
             return x
-    return overwrite(x, declared.ops[name].call(x, *operands))
+    return overwrite(x, declared.op(name).call(x, *operands))
 
 
 def _plain(value: Any, x: Tensor) -> Any:

@@ -19,17 +19,19 @@ def later(space: dict[str, Any], names: dict[str, str]) -> tuple[Callable[[str],
 
     Args:
         space: the package's globals, where a name stands once it has been fetched.
-        names: for each name the module below the package that has it. The package's own modules among these are names too, so
-            none may have the name of something in it: whoever imports the module would put it in that thing's place.
+        names: for each name the module below the package that has it, "module:name" where it has another name there. The
+            package's own modules among these are names too, so none may have the name of something in it: whoever imports
+            the module would put it in that thing's place.
     """
     package = space["__name__"]
-    names = {**names, **{module: module for module in names.values() if "." not in module}}
+    names = {**names, **{module: module for module in names.values() if module.isidentifier()}}
 
     def fetch(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = import_module(f"{package}.{names[name]}")
-        space[name] = found = module if name == names[name] else getattr(module, name)
+        place, _, there = names[name].partition(":")
+        module = import_module(f"{package}.{place}")
+        space[name] = found = module if name == place else getattr(module, there or name)
         return found
 
     return fetch, lambda: sorted({*space, *names})

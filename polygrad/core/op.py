@@ -350,7 +350,7 @@ def apply(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         backend = common_backend(op, operands)
         arrays, edges = gather_operands(op, operands, backend)
         if op.boolean is not None and all(_is_boolean(a, backend) for a in arrays):
-            return apply(declared.ops[op.boolean], operands, params)
+            return apply(declared.op(op.boolean), operands, params)
         arrays = promote_operands(op, arrays, backend)
     else:
         backend, arrays, edges = alike

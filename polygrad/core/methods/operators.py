@@ -13,7 +13,7 @@ from sys import _getframe, getrefcount
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from polygrad.core.backend import Namespace, backend_of
+from polygrad.core.backend import Registered, backend_of
 from polygrad.core.methods.spelling import Described
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERANDS", "Operators", "functions", "is_operand"]
 
-functions: Any = Namespace("polygrad.functions")
+functions: Any = Registered("polygrad.functions")
 
 # Operand types that an operator takes without a closer look; the Tensor classes join when they are defined.
 OPERANDS: set[type] = {float, int, bool, complex}
