@@ -34,7 +34,7 @@ from polygrad.core.device import Device as device
 from polygrad.core.dtype import DTYPES as _DTYPES
 from polygrad.core.later import later as _later
 from polygrad.core.printing import set_printoptions
-from polygrad.jit import cond, jit, while_loop
+from polygrad.jit import jit
 from polygrad.ops import polyfills as _polyfills
 from polygrad.ops.blas import (
     addbmm,
@@ -250,6 +250,7 @@ if _TYPE_CHECKING:
         vjp,
     )
     from polygrad.io import load, save
+    from polygrad.jit.control import cond, while_loop
     from polygrad.linalg import cross, det, matrix_exp, matrix_power, outer, slogdet, trace
     from polygrad.linalg import inv as inverse
     from polygrad.linalg import outer as ger
@@ -447,6 +448,7 @@ _NAMES = {
     "autograd": "audit custom_jvp custom_vjp",
     "autograd.verbs": "grad hessian hvp jacfwd jacobian jacrev jvp linearize value_and_grad vhp vjp",
     "io": "load save",
+    "jit.control": "cond while_loop",
     "linalg": "cross det matrix_exp matrix_power outer slogdet trace",
     "nn": "summary",
     "ops.counting": "aminmax bincount bucketize cumulative_trapezoid dist histc kthvalue mode msort renorm std_mean "
