@@ -256,6 +256,34 @@ if _TYPE_CHECKING:
     from polygrad.linalg import outer as ger
     from polygrad.linalg import pinv as pinverse
     from polygrad.nn import summary
+    from polygrad.nn.functional import (
+        avg_pool1d,
+        bilinear,
+        celu,
+        channel_shuffle,
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_transpose1d,
+        conv_transpose2d,
+        conv_transpose3d,
+        cosine_similarity,
+        group_norm,
+        hardshrink,
+        layer_norm,
+        max_pool1d,
+        max_pool2d,
+        max_pool3d,
+        pairwise_distance,
+        pdist,
+        pixel_shuffle,
+        pixel_unshuffle,
+        prelu,
+        rms_norm,
+        rrelu,
+        selu,
+        threshold,
+    )
     from polygrad.ops.counting import (
         aminmax,
         bincount,
@@ -451,6 +479,10 @@ _NAMES = {
     "jit.control": "cond while_loop",
     "linalg": "cross det matrix_exp matrix_power outer slogdet trace",
     "nn": "summary",
+    "nn.functional": "avg_pool1d bilinear celu channel_shuffle conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
+    "conv_transpose3d cosine_similarity group_norm hardshrink layer_norm max_pool1d max_pool2d "
+    "max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu rms_norm rrelu selu "
+    "threshold",
     "ops.counting": "aminmax bincount bucketize cumulative_trapezoid dist histc kthvalue mode msort renorm std_mean "
     "trapezoid unique unique_consecutive var_mean",
     "ops.diagonals": "atleast_1d atleast_2d atleast_3d atleast_nd block_diag create_diagonal diag diag_embed diagflat diagonal",

@@ -9,6 +9,9 @@ from test_methods import compare, compare_gradients, leaves, run, same
 # The expressions are about the tensors of test_methods.DATA: x, y (3, 4), p of (0, 1), v (4,), q (2, 3, 4), z complex require
 # grad; n, k, i, j, wide are integers, b, c booleans. `f` is polygrad or torch.
 NAMES = """
+f.selu(x)|f.celu(x, 0.5)|f.layer_norm(x, (4,), v, v)|f.rms_norm(x, (4,), v)|f.group_norm(q, 3)|f.prelu(x, v[:1])
+f.threshold(x, 0.1, 2.0)|f.hardshrink(x, 0.3)|f.conv1d(q, q[:, :, :2], v[:2], 1, 1)|f.conv_transpose1d(q, q[0][..., None])
+f.max_pool1d(q, 2)|f.avg_pool1d(q, 2, 1)|f.cosine_similarity(x, y)|f.pairwise_distance(x, y, 1.0)|f.pdist(x)
 f.frac(x * 3)|f.fmod(x * 3, 0.7)|f.fmod(x * 3, y)|f.fmod(n, 3)|f.fmod(n, k)|f.fmod(n, 2.5)|f.float_power(p, 2)
 f.float_power(p.float(), y)|f.float_power(n, 2)|f.logaddexp2(x, y)|f.deg2rad(x)|f.rad2deg(x)|f.deg2rad(n)
 f.fmax(x, y)|f.fmin(x, y)|f.fmax(x, x)|f.fmax(n, k)|f.fmax(f.log(x), y)|f.fmin(f.log(x), y)|f.clamp_min(x, 0)
