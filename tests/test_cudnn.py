@@ -9,8 +9,8 @@ import pytest
 
 import cudnn_stand_in as stand_in
 
-PARTS = ("cudnn", "cudnn_conv", "cudnn_descriptors", "cudnn_pool", "runtime")
-cudnn, cudnn_conv, cudnn_descriptors, cudnn_pool, runtime = stand_in.adapter(*PARTS)
+PARTS = ("cudnn", "cudnn_conv", "cudnn_descriptors", "cudnn_pool", "geometry", "runtime")
+cudnn, cudnn_conv, cudnn_descriptors, cudnn_pool, geometry, runtime = stand_in.adapter(*PARTS)
 WHEELS = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 
 
@@ -120,7 +120,7 @@ def test_the_library_takes_our_descriptors_and_counts_windows_as_we_do(real):
     ):
         for last in (False, True) if len(shape) == 4 else (False,):
             pairs = tuple((p, p) for p in padding)
-            out, before = cudnn_conv.symmetric(shape[2:], weight[2:], stride, pairs, dilation)
+            out, before = geometry.symmetric(shape[2:], weight[2:], stride, pairs, dilation)
             as_plane, dense = cudnn_descriptors.as_plane, cudnn_descriptors.dense
             x = cudnn_descriptors.tensor(real, as_plane(dense(shape, "float16", last)))
             w = cudnn_conv._filter(real, as_plane(dense(weight, "float16", last)), last)
@@ -138,7 +138,7 @@ def test_the_library_takes_our_descriptors_and_counts_windows_as_we_do(real):
             counted.argtypes = (ctypes.c_void_p,) * 2 + (ctypes.c_int, ctypes.c_void_p)
             assert counted(pool.pooling.pointer, x.pointer, n, found) == 0
             pads = tuple((p, p) for p in windows[1])
-            out, _ = cudnn_conv.symmetric(shape[2:], weight[2:], stride, pads, (1,) * len(stride))
+            out, _ = geometry.symmetric(shape[2:], weight[2:], stride, pads, (1,) * len(stride))
             assert tuple(found)[-len(out) :] == out
 
 

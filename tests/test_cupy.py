@@ -22,8 +22,21 @@ from polygrad.core import get_backend
 from polygrad.core.backend import declared
 from test_fast_numpy import arrays, convolutions, pools
 
-PARTS = ("cudnn", "cudnn_conv", "cudnn_descriptors", "cudnn_norm", "cudnn_pool", "kernels", "runtime")
-cudnn, cudnn_conv, cudnn_descriptors, cudnn_norm, cudnn_pool, kernels, runtime = stand_in.adapter(*PARTS)
+PARTS = (
+    "convolution cudnn cudnn_conv cudnn_descriptors cudnn_frontend cudnn_norm cudnn_pool kernels plans runtime".split()
+)
+(
+    convolution,
+    cudnn,
+    cudnn_conv,
+    cudnn_descriptors,
+    cudnn_frontend,
+    cudnn_norm,
+    cudnn_pool,
+    kernels,
+    plans,
+    runtime,
+) = stand_in.adapter(*PARTS)
 FEW = settings(
     max_examples=40,
     deadline=None,
@@ -37,13 +50,14 @@ NONE = ((0, 0),) * 2
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch):
-    """The stand-in for cuDNN, used as if it had been found."""
+    """The stand-in for cuDNN, used as if it had been found, without its frontend."""
     host = stand_in.Host()
     monkeypatch.setattr(runtime, "_current", [host])
     fake = stand_in.Cudnn(cudnn, host)
     monkeypatch.setattr(cudnn.state, "found", cudnn.Library(fake, "the stand-in"))
     monkeypatch.setattr(cudnn.state, "tried", True)
-    monkeypatch.setattr(cudnn_descriptors, "_plans", {})
+    monkeypatch.setattr(cudnn_frontend.state, "tried", True)
+    monkeypatch.setattr(cudnn_descriptors, "_plans", plans.Plans(cudnn_descriptors.MOST))
     return fake
 
 
@@ -96,9 +110,9 @@ def test_convolution_and_its_transposes(library, drawn, half):
         x, w, z = (a.astype(np.float16) for a in (x, w, z))
     x, w, z = (array(a) for a in (x, w, z))
     must = symmetric(geometry) and x.dtype.kind == "f"
-    check(cudnn_conv, "conv", x, w, must=must, **geometry)
-    check(cudnn_conv, "conv_input", z, w, must=must, shape=x.shape[2:], **geometry)
-    check(cudnn_conv, "conv_weight", x, z, must=must, shape=w.shape[2:], **geometry)
+    check(convolution, "conv", x, w, must=must, **geometry)
+    check(convolution, "conv_input", z, w, must=must, shape=x.shape[2:], **geometry)
+    check(convolution, "conv_weight", x, z, must=must, shape=w.shape[2:], **geometry)
 
 
 def images(*shape, dtype="float32", last=False):
@@ -114,12 +128,12 @@ PLAIN = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "gro
 @pytest.mark.parametrize("last", [False, True])
 def test_images_stay_as_they_lie_and_weights_in_order(library, dtype, last):
     x, w = images(2, 8, 6, 5, dtype=dtype, last=last), images(4, 8, 3, 3, dtype=dtype)
-    y = check(cudnn_conv, "conv", x, w, **PLAIN)
+    y = check(convolution, "conv", x, w, **PLAIN)
     stays = last and dtype != "float64"  # for which cuDNN has no channels-last kernels
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous is stays
-    back = check(cudnn_conv, "conv_input", y, w, shape=(6, 5), **PLAIN)
+    back = check(convolution, "conv_input", y, w, shape=(6, 5), **PLAIN)
     assert back.transpose(0, 2, 3, 1).flags.c_contiguous is stays
-    assert check(cudnn_conv, "conv_weight", x, y, shape=(3, 3), **PLAIN).flags.c_contiguous
+    assert check(convolution, "conv_weight", x, y, shape=(3, 3), **PLAIN).flags.c_contiguous
     layouts = {o["layout"] for o in library.objects.values() if "layout" in o}
     assert layouts == {int(stays)}
 
@@ -127,49 +141,49 @@ def test_images_stay_as_they_lie_and_weights_in_order(library, dtype, last):
 def test_without_a_channels_last_kernel_copies_are_made(library):
     library.refuse_last = True
     x, w = images(2, 8, 6, 5, last=True), images(4, 8, 3, 3)
-    y = check(cudnn_conv, "conv", x, w, **PLAIN)
+    y = check(convolution, "conv", x, w, **PLAIN)
     assert y.flags.c_contiguous
     searched = library.count["GetConvolutionForwardAlgorithm_v7"]
-    check(cudnn_conv, "conv", x, w, **PLAIN)
+    check(convolution, "conv", x, w, **PLAIN)
     assert library.count["GetConvolutionForwardAlgorithm_v7"] == searched == 2
 
 
 def test_the_fastest_deterministic_algorithm_within_the_workspace_is_taken(library, monkeypatch):
     x, w = images(2, 3, 6, 5), images(4, 3, 3, 3)
-    cudnn_conv.conv(x, w, **PLAIN)
+    convolution.conv(x, w, **PLAIN)
     assert library.used == [("Forward", 1)] and library.host.asked == [256]
     monkeypatch.setattr(cudnn_conv, "WORKSPACE", 255)
-    cudnn_conv.conv(images(3, 3, 6, 5), w, **PLAIN)
+    convolution.conv(images(3, 3, 6, 5), w, **PLAIN)
     assert library.used[-1] == ("Forward", 0) and library.host.asked == [256]
 
 
 def test_an_algorithm_that_fails_is_not_asked_again_and_without_memory_the_next_is_taken(library, monkeypatch):
     x, w = images(2, 3, 6, 5), images(4, 3, 3, 3)
     library.fail = {1}
-    check(cudnn_conv, "conv", x, w, **PLAIN)
-    check(cudnn_conv, "conv", x, w, **PLAIN)
+    check(convolution, "conv", x, w, **PLAIN)
+    check(convolution, "conv", x, w, **PLAIN)
     assert library.used == [("Forward", 0)] * 2 and library.count["ConvolutionForward"] == 3
     library.fail = {0, 1}
-    assert cudnn_conv.conv(x, w, **PLAIN) is NotImplemented
+    assert convolution.conv(x, w, **PLAIN) is NotImplemented
     library.fail = set()
 
     def full(size):
         raise MemoryError
 
     monkeypatch.setattr(library.host, "memory", full)
-    z = cudnn_conv.conv(images(3, 3, 6, 5), w, **PLAIN)
+    z = convolution.conv(images(3, 3, 6, 5), w, **PLAIN)
     assert z is not NotImplemented and library.used[-1] == ("Forward", 0)
 
 
 def test_plans_are_made_once_for_a_geometry_and_descriptors_go_with_them(library):
     x, w = images(2, 3, 6, 5), images(4, 3, 3, 3)
     for _ in range(3):
-        cudnn_conv.conv(x, w, **PLAIN)
+        convolution.conv(x, w, **PLAIN)
     assert library.count["CreateTensorDescriptor"] == 2 and library.count["Create"] == 1
     assert library.count["ConvolutionForward"] == 3 and library.count["SetStream"] == 1
-    cudnn_conv.conv(x, w, **{**PLAIN, "stride": (2, 1)})
+    convolution.conv(x, w, **{**PLAIN, "stride": (2, 1)})
     assert library.count["CreateTensorDescriptor"] == 4
-    cudnn_descriptors._plans.clear()
+    cudnn_descriptors._plans.made.clear()
     gc.collect()
     assert library.count["DestroyTensorDescriptor"] == 4 and library.count["DestroyFilterDescriptor"] == 2
     assert [*library.objects.values()] == [{"stream": library.host.stream()}]  # the handle
@@ -179,13 +193,13 @@ def test_threads_have_their_own_handles_on_their_own_streams(library):
     w, found, wanted = images(4, 3, 3, 3), {}, {}
     inputs = {i: images(1 + i, 3, 6, 5) for i in range(6)}
     for i, x in inputs.items():
-        wanted[i] = cudnn_conv.conv(x, w, **PLAIN)
+        wanted[i] = convolution.conv(x, w, **PLAIN)
     barrier = threading.Barrier(len(inputs))
 
     def work(i):
         library.host.streams[threading.get_ident()] = 0x100 + i
         barrier.wait()  # so that all six live at once
-        found[i] = [cudnn_conv.conv(inputs[i], w, **PLAIN) for _ in range(3)]
+        found[i] = [convolution.conv(inputs[i], w, **PLAIN) for _ in range(3)]
         barrier.wait()
 
     threads = [threading.Thread(target=work, args=(i,)) for i in inputs]
@@ -196,7 +210,7 @@ def test_threads_have_their_own_handles_on_their_own_streams(library):
     assert all(np.array_equal(y, wanted[i]) for i in inputs for y in found[i])
     assert library.count["Create"] == 1 + len(inputs)
     gc.collect()
-    last = threading.Thread(target=lambda: cudnn_conv.conv(inputs[0], w, **PLAIN))
+    last = threading.Thread(target=lambda: convolution.conv(inputs[0], w, **PLAIN))
     last.start()
     last.join()
     assert library.count["Create"] == 1 + len(inputs), "a handle of a thread that has ended is taken again"
@@ -213,22 +227,22 @@ def test_what_cudnn_does_not_do_is_declined(library):
         {"dilation": (9, 1)},
         {"stride": (1,)},
     ):
-        assert cudnn_conv.conv(x, w, **{**PLAIN, **wrong}) is NotImplemented, wrong
+        assert convolution.conv(x, w, **{**PLAIN, **wrong}) is NotImplemented, wrong
     for a, b in ((x, w.astype("f8")), (x.astype("i4"), w.astype("i4")), (x[:0], w), (x, w[:, :2]), (x[0], w)):
-        assert cudnn_conv.conv(array(a), array(b), **PLAIN) is NotImplemented
-    assert cudnn_conv.conv_input(x, w, shape=(9, 9), **PLAIN) is NotImplemented
-    assert cudnn_conv.conv_weight(x, images(2, 4, 9, 9), shape=(3, 3), **PLAIN) is NotImplemented
+        assert convolution.conv(array(a), array(b), **PLAIN) is NotImplemented
+    assert convolution.conv_input(x, w, shape=(9, 9), **PLAIN) is NotImplemented
+    assert convolution.conv_weight(x, images(2, 4, 9, 9), shape=(3, 3), **PLAIN) is NotImplemented
     # padding after that no window reaches is fine
-    check(cudnn_conv, "conv", x, w, **{**PLAIN, "padding": ((1, 0), (1, 2)), "stride": (3, 2)})
+    check(convolution, "conv", x, w, **{**PLAIN, "padding": ((1, 0), (1, 2)), "stride": (3, 2)})
 
 
 def test_trouble_that_is_not_a_missing_kernel_is_raised(library):
     x, w = images(2, 3, 6, 5), images(4, 3, 3, 3)
-    cudnn_conv.conv(x, w, **PLAIN)
+    convolution.conv(x, w, **PLAIN)
     library.host.stream = lambda: 0x99  # not what the library sees: it is asked again in the call
     library._ready = lambda handle: stand_in._require(False, "the device is gone", 5000)
     with pytest.raises(RuntimeError, match="cudnnConvolutionForward: .*the device is gone.*status 5000"):
-        cudnn_conv.conv(x, w, **PLAIN)
+        convolution.conv(x, w, **PLAIN)
 
 
 def test_convolution_beside_pytorch(library):
@@ -243,9 +257,9 @@ def test_convolution_beside_pytorch(library):
         z = images(*y.shape)
         y.backward(torch.tensor(np.asarray(z)))
         for found, wanted in (
-            (cudnn_conv.conv(x, w, **geometry), y),
-            (cudnn_conv.conv_input(z, w, shape=shape[2:], **geometry), given.grad),
-            (cudnn_conv.conv_weight(x, z, shape=kernel, **geometry), weight.grad),
+            (convolution.conv(x, w, **geometry), y),
+            (convolution.conv_input(z, w, shape=shape[2:], **geometry), given.grad),
+            (convolution.conv_weight(x, z, shape=kernel, **geometry), weight.grad),
         ):
             np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-4, atol=1e-4)
 
@@ -308,6 +322,51 @@ def test_other_norms_are_declined(library):
     assert cudnn_norm.normalize([x, few, few], axis=(0, 2), eps=1e-3) is NotImplemented
     alone = images(1, 3, 1, 1)
     assert cudnn_norm.normalize([alone, few, few], axis=(0, 2, 3), eps=1e-3) is NotImplemented
+
+
+@compiles
+def test_what_cudnn_refuses_when_it_is_asked_is_declined(library, monkeypatch):
+    """Norms and pools have no query for support: cuDNN says only when it is called that it does not do the case."""
+    x, g = images(2, 3, 6, 5, last=True), images(2, 3, 6, 5, last=True)
+    small = [array(np.abs(images(3, 1, 1))) for _ in range(6)]
+    norm, pool = {"axis": (0, 2, 3), "eps": 1e-3}, {"kernel_size": (2, 2), "stride": (2, 2), "padding": NONE}
+    pool |= {"count_include_pad": True, "divisor_override": None}
+    calls = (
+        lambda: cudnn_norm.normalize([x, *small[:2]], **norm),
+        lambda: cudnn_norm.normalize_backward(x, g, *small, **norm),
+        lambda: cudnn_pool.avg_pool(x, **pool),
+        lambda: cudnn_pool.avg_unpool(images(2, 3, 3, 2), shape=(6, 5), **pool),
+    )
+    memory = stand_in._memory
+
+    def no_channels_last(pointer, descriptor):
+        strides = descriptor["strides"]
+        stand_in._require(strides[1] > 1 or len(strides) < 4 or descriptor["shape"][0] == 1, "layout", 3000)
+        return memory(pointer, descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stand_in, "_memory", no_channels_last)
+        for call in calls[:3]:
+            found = call()
+            assert (found[0] if isinstance(found, tuple) else found).flags.c_contiguous
+    asked = sum(library.count.values())
+    library._ready = lambda handle: stand_in._require(False, "a case that it does not do", 3000)
+    for call in calls:
+        assert call() is NotImplemented
+    assert sum(library.count.values()) > asked
+    count = {name: n for name, n in library.count.items() if "Forward" in name or "Backward" in name}
+    for call in calls:
+        assert call() is NotImplemented
+    again = {name: n for name, n in library.count.items() if "Forward" in name or "Backward" in name}
+    assert again == count, "it is not asked again"
+
+
+def test_what_lies_between_aligned_addresses_is_copied(library):
+    x, w = images(3, 1, 5, 5, dtype="float16"), images(2, 1, 3, 3, dtype="float16")
+    assert x[1:].data.ptr % 16 and cudnn_descriptors.ordered(x, False).data.ptr == x.data.ptr
+    held = cudnn_descriptors.ordered(x[1:], False)
+    assert held.data.ptr % 16 == 0 and np.array_equal(held, x[1:])
+    check(convolution, "conv", x[1:], w, **PLAIN)
 
 
 # --------------------------------------------------------------------------------------------------------------- kernels
@@ -424,7 +483,7 @@ def test_a_library_that_is_not_one_gives_one_message(unsearched, tmp_path):
             RuntimeWarning, match="POLYGRAD_CUDNN_LIB: .* cannot be used: .*; the ops' bodies do the work"
         ):
             assert cudnn.loaded() is None
-        assert cudnn_conv.conv(images(2, 3, 6, 5), images(4, 3, 3, 3), **PLAIN) is NotImplemented
+        assert convolution.conv(images(2, 3, 6, 5), images(4, 3, 3, 3), **PLAIN) is NotImplemented
         assert cudnn.state.reason.startswith(f"{path} cannot be used")
 
 
@@ -472,11 +531,13 @@ import numpy as np
 import cudnn_stand_in as stand_in
 from polygrad.core import Backend
 
-cudnn, runtime, *modules = stand_in.adapter("cudnn", "runtime", "cudnn_conv", "cudnn_norm", "cudnn_pool", "kernels")
+PARTS = "cudnn", "cudnn_frontend", "runtime", "convolution", "cudnn_norm", "cudnn_pool", "kernels"
+cudnn, cudnn_frontend, runtime, *modules = stand_in.adapter(*PARTS)
 host, used = stand_in.Host(), set()
 runtime.use(host)
 library = stand_in.Cudnn(cudnn, host)
 cudnn.state.found, cudnn.state.tried = cudnn.Library(library, "the stand-in"), True
+cudnn_frontend.state.tried = True
 
 def across(value, kind, make):
     if isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ import array_api_compat.cupy as xp
 import cupy
 
 from polygrad.core import Backend
-from polygrad_cupy import cudnn, cudnn_conv, cudnn_norm, cudnn_pool, kernels, runtime
+from polygrad_cupy import convolution, cudnn, cudnn_frontend, cudnn_norm, cudnn_pool, kernels, runtime
 
 __all__ = ["backend"]
 
@@ -57,9 +57,13 @@ def owned(array: Any, count: int) -> bool:
     return type(array) is cupy.ndarray and array.base is None and sys.getrefcount(array) <= count
 
 
+# The dtypes that every CuPy adds atomically: for others it raises TypeError.
+ATOMIC = {"float16", "float32", "float64", "int32", "uint32", "uint64"}
+
+
 def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
     """A copy of x with x[key] += value, repeated indices adding up; declines dtypes without atomic addition."""
-    if x.dtype.char not in "efdFDilIL":
+    if x.dtype.name not in ATOMIC:
         return NotImplemented
     y = x.copy()
     cupy.add.at(y, key, value)
@@ -72,19 +76,22 @@ def synchronize(array: Any) -> Any:
     return array
 
 
+PARTS = {"cudnn": cudnn, "cudnn frontend": cudnn_frontend}
+
+
 def info() -> dict[str, Any]:
-    """Versions, devices and memory, for `polygrad.show_config`, which makes the search for cuDNN happen."""
-    found, pool, properties = cudnn.loaded(), cupy.get_default_memory_pool(), cupy.cuda.runtime.getDeviceProperties
+    """Versions, devices and memory, for `polygrad.show_config`, which makes the search for cuDNN and its frontend happen."""
+    pool, properties = cupy.get_default_memory_pool(), cupy.cuda.runtime.getDeviceProperties
     return {
         "cupy": cupy.__version__,
         "cuda": cupy.cuda.runtime.runtimeGetVersion(),
-        "cudnn": cudnn.state.reason if found is None else found.text(),
+        **{name: found.text() if (found := part.loaded()) else part.state.reason for name, part in PARTS.items()},
         "names": [properties(i)["name"].decode() for i in range(cupy.cuda.runtime.getDeviceCount())],
         "memory pool": f"{pool.used_bytes()} bytes used of {pool.total_bytes()}, limit {pool.get_limit() or 'none'}",
     }
 
 
-modules = (cudnn_conv, cudnn_norm, cudnn_pool, kernels)
+modules = (convolution, cudnn_norm, cudnn_pool, kernels)
 
 backend = Backend(
     "cupy",

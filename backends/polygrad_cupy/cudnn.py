@@ -11,14 +11,14 @@ in `runtime`.
 import ctypes
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from polygrad.core.native import Search
-from polygrad_cupy.runtime import current
+from polygrad_cupy.handles import Handles
+from polygrad_cupy.plans import Failure
 
-__all__ = ["Failure", "Library", "Performance", "candidates", "loaded", "search", "state"]
+__all__ = ["Library", "Performance", "candidates", "loaded", "search", "state"]
 
 VARIABLE = "POLYGRAD_CUDNN_LIB"
 MAJOR = 9
@@ -92,12 +92,8 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 RESULTS: dict[str, Any] = {"GetVersion": SIZE, "GetErrorString": ctypes.c_char_p}
 
 
-class Failure(Exception):
-    """cuDNN does not do this case."""
-
-
 class Library:
-    """The loaded library: its functions without their prefix, and the handles.
+    """The loaded library: its functions without their prefix, and `handle()`, this thread's on the current stream.
 
     Raises:
         OSError: another major version.
@@ -113,8 +109,7 @@ class Library:
             self.functions[name] = function
             if name == "GetVersion":
                 self.version = _version(function())
-        self.local = threading.local()
-        self.idle: dict[int, list[_Handle]] = {}
+        self.handle = Handles(self._create, self._set_stream)
 
     def text(self) -> str:
         """The version and the file, for people."""
@@ -129,14 +124,13 @@ class Library:
                 raise Failure(said)
             raise RuntimeError(said)
 
-    def handle(self) -> Any:
-        """This thread's handle for the current device, set to the current stream."""
-        runtime = current()
-        device, stream = runtime.device(), runtime.stream()
-        held = getattr(self.local, "held", None)
-        if held is None:
-            self.local.held = held = _Held(self)
-        return held.handle(device, stream)
+    def _create(self) -> Any:
+        handle = P()
+        self.call("Create", ctypes.byref(handle))
+        return handle
+
+    def _set_stream(self, handle: Any, stream: int) -> None:
+        self.call("SetStream", handle, stream)
 
 
 def _version(number: int) -> tuple[int, int, int]:
@@ -146,40 +140,6 @@ def _version(number: int) -> tuple[int, int, int]:
     if major != MAJOR:
         raise OSError(f"it is version {major}.{rest // 100}, and polygrad speaks the API of version {MAJOR}")
     return major, rest // 100, rest % 100
-
-
-class _Handle:
-    """A handle of the library, and the stream that it was last set to."""
-
-    def __init__(self, lib: Library):
-        self.pointer = P()
-        self.stream: int | None = None
-        lib.call("Create", ctypes.byref(self.pointer))
-
-
-class _Held:
-    """A thread's handles, one for each device. When the thread ends others may take them: a new one costs milliseconds."""
-
-    def __init__(self, lib: Library):
-        self.lib = lib
-        self.handles: dict[int, _Handle] = {}
-
-    def handle(self, device: int, stream: int) -> Any:
-        found = self.handles.get(device)
-        if found is None:
-            try:
-                found = self.lib.idle.get(device, []).pop()
-            except IndexError:
-                found = _Handle(self.lib)
-            self.handles[device] = found
-        if found.stream != stream:
-            self.lib.call("SetStream", found.pointer, stream)
-            found.stream = stream
-        return found.pointer
-
-    def __del__(self) -> None:
-        for device, handle in self.handles.items():
-            self.lib.idle.setdefault(device, []).append(handle)
 
 
 def loaded() -> Library | None:

@@ -1,58 +1,23 @@
-"""Convolution and its transposes by cuDNN.
-
-float16 and bfloat16 are multiplied by tensor cores and summed in float32. float32 stays float32 unless CUPY_TF32=1 (CuPy's own
-switch) lets tensor cores round it to TF32. Only deterministic algorithms are taken, and none that wants more workspace than
-POLYGRAD_CUDNN_WORKSPACE bytes (1 GiB by default), which comes from the memory pool and goes back after the call.
-"""
+"""Convolution and its transposes by the functions of cuDNN, the first choice of `convolution`."""
 
 import ctypes
-import math
 import os
 from typing import Any
 
 from polygrad_cupy import cudnn
-from polygrad_cupy.cudnn import Failure, Library, Performance
-from polygrad_cupy.cudnn_descriptors import (
-    CODES,
-    Descriptor,
-    Layout,
-    as_plane,
-    channels_last,
-    dense,
-    ints,
-    new,
-    ordered,
-    plan,
-    scalar,
-    taken,
-    tensor,
-)
+from polygrad_cupy import cudnn_descriptors as descriptors
+from polygrad_cupy.cudnn import Library, Performance
+from polygrad_cupy.cudnn_descriptors import CODES, Descriptor, Layout, as_plane, dense, ints, scalar, small, tensor
+from polygrad_cupy.geometry import Case, symmetric
+from polygrad_cupy.plans import Failure
 from polygrad_cupy.runtime import current
 
-__all__ = ["conv", "conv_input", "conv_weight"]
+__all__ = ["TF32", "WORKSPACE", "plan"]
 
 WORKSPACE = int(os.environ.get("POLYGRAD_CUDNN_WORKSPACE") or 1 << 30)
 TF32 = os.environ.get("CUPY_TF32") == "1"
-FUNCTIONS = {"conv": "Forward", "input": "BackwardData", "weight": "BackwardFilter"}
+FUNCTIONS = {"conv": "Forward", "conv_input": "BackwardData", "conv_weight": "BackwardFilter"}
 ALGORITHMS = 10  # more than the API has for any of the three
-
-# ------------------------------------------------------------------------------------------------------------- geometry
-
-
-def symmetric(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, Any] | None:
-    """How many windows fit along each axis, and the padding before, which then also is enough after.
-
-    None for what cuDNN does not take: cropping, windows that need another padding after, sizes that make no sense.
-    """
-    n = len(size)
-    if not n == len(kernel) == len(stride) == len(padding) == len(dilation) or min(*kernel, *stride, *dilation) < 1:
-        return None
-    if any(min(pair) < 0 for pair in padding):
-        return None
-    axes = list(zip(size, kernel, stride, padding, dilation, strict=True))
-    out = tuple([(m + lo + hi - d * (k - 1) - 1) // s + 1 for m, k, s, (lo, hi), d in axes])
-    same = tuple([(m + 2 * lo - d * (k - 1) - 1) // s + 1 for m, k, s, (lo, _), d in axes])
-    return (out, tuple([lo for lo, _ in padding])) if out == same and min(out) > 0 else None
 
 
 def _filter(lib: Library, layout: Layout, last: bool) -> Descriptor:
@@ -83,13 +48,17 @@ def _convolution(lib: Library, dtype: str, steps: tuple[Any, ...], groups: int) 
 class _Plan:
     """One of the three convolutions for one geometry: its descriptors, and the algorithms that may do it, best first."""
 
-    def __init__(self, lib: Library, kind: str, x: Layout, w: Layout, y: Layout, steps: Any, groups: int):
-        self.lib, self.function = lib, FUNCTIONS[kind]
-        last = x.last
-        images = {"x": tensor(lib, as_plane(x)), "y": tensor(lib, as_plane(y)), "w": _filter(lib, as_plane(w), last)}
-        self.operands = [images[name] for name in {"conv": "xwy", "input": "wyx", "weight": "xyw"}[kind]]
-        self.convolution = _convolution(lib, x.dtype, steps, groups)
-        self.one, self.nothing = scalar(1, x.dtype), scalar(0, x.dtype)
+    def __init__(self, lib: Library, case: Case, dtype: str, last: bool):
+        found = symmetric(case.x[2:], case.w[2:], case.stride, case.padding, case.dilation)
+        if found is None or not small(case.x, case.w, case.y) or last and len(case.x) != 4:
+            raise Failure("another padding after than before, too many elements, or volumes with their channels last")
+        self.lib, self.function = lib, FUNCTIONS[case.kind]
+        x, w, y = (as_plane(dense(shape, dtype, last)) for shape in (case.x, case.w, case.y))
+        made = {"x": tensor(lib, x), "y": tensor(lib, y), "w": _filter(lib, w, last)}
+        self.turned = case.kind == "conv_input"  # whose function has the weight first
+        self.operands = [made[name] for name in ("wyx" if self.turned else case.roles)]
+        self.convolution = _convolution(lib, dtype, (found[1], case.stride, case.dilation), case.groups)
+        self.one, self.nothing = scalar(1, dtype), scalar(0, dtype)
         self.algorithms = self._algorithms()
         if not self.algorithms:
             raise Failure("no deterministic algorithm that is content with the workspace")
@@ -115,10 +84,12 @@ class _Plan:
                 algorithms.append((one.algo, size.value))
         return algorithms
 
-    def __call__(self, *arrays: Any) -> bool:
+    def __call__(self, of_a: Any, of_b: Any, of_c: Any) -> bool:
         """Run it on the two operands and the result; False where no algorithm does it after all."""
         handle = self.lib.handle()
-        (a, b, c), (of_a, of_b, of_c) = self.operands, arrays
+        a, b, c = self.operands
+        if self.turned:
+            of_a, of_b = of_b, of_a
         for algorithm, size in self.algorithms:
             try:
                 memory = current().memory(size) if size else None
@@ -136,70 +107,6 @@ class _Plan:
         return False
 
 
-# ------------------------------------------------------------------------------------------------------------- the ops
-
-
-def _fits(x_shape: Any, w_shape: Any, groups: int) -> bool:
-    return (
-        3 <= len(x_shape) == len(w_shape) <= 5
-        and groups >= 1
-        and w_shape[0] % groups == 0
-        and w_shape[1] * groups == x_shape[1]
-        and min(*x_shape, *w_shape) > 0
-    )
-
-
-def _run(kind: str, shapes: Any, a: Any, b: Any, geometry: tuple[Any, ...], groups: int) -> Any:
-    """One of the three on two arrays; where cuDNN has no channels-last kernel for it, on C-contiguous copies."""
-    dtype = a.dtype.name
-    images = {"conv": (a,), "input": (b,), "weight": (a, b)}[kind]
-    for last in (True, False) if any(channels_last(i) for i in images) else (False,):
-        x, w, y = (dense(shape, dtype, last) for shape in shapes)
-        key = (kind, x, w, y, geometry, groups)
-        run = plan(key, lambda lib, x=x, w=w, y=y: _Plan(lib, kind, x, w, y, geometry, groups))
-        if run is None:
-            continue
-        result = new({"conv": y, "input": x, "weight": w}[kind].shape, a.dtype, last)
-        if run(ordered(a, last), ordered(b, last), result):
-            return current().contiguous(result) if kind == "weight" else result
-    return NotImplemented
-
-
-def conv(x: Any, w: Any, /, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op `conv`; the result's memory is channels-last if that of x is."""
-    if not taken(x, w) or not _fits(x.shape, w.shape, groups):
-        return NotImplemented
-    found = symmetric(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    if found is None:
-        return NotImplemented
-    out, before = found
-    shapes = (x.shape, w.shape, (x.shape[0], w.shape[0], *out))
-    if math.prod(shapes[2]) >= 1 << 31:
-        return NotImplemented
-    return _run("conv", shapes, x, w, (before, tuple(stride), tuple(dilation)), groups)
-
-
-def conv_input(z: Any, w: Any, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op `conv_input`; the result's memory is channels-last if that of z is."""
-    if not taken(z, w):
-        return NotImplemented
-    x_shape = (z.shape[0], w.shape[1] * groups, *shape)
-    if not _fits(x_shape, w.shape, groups) or math.prod(x_shape) >= 1 << 31:
-        return NotImplemented
-    found = symmetric(shape, w.shape[2:], stride, padding, dilation)
-    if found is None or tuple(z.shape[1:]) != (w.shape[0], *found[0]):
-        return NotImplemented
-    return _run("input", (x_shape, w.shape, z.shape), w, z, (found[1], tuple(stride), tuple(dilation)), groups)
-
-
-def conv_weight(x: Any, z: Any, /, *, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The op `conv_weight`; the result is C-contiguous."""
-    if not taken(x, z) or groups < 1 or x.shape[1] % groups or len(x.shape) != len(z.shape):
-        return NotImplemented
-    w_shape = (z.shape[1], x.shape[1] // groups, *shape)
-    found = symmetric(x.shape[2:], shape, stride, padding, dilation)
-    if found is None or not _fits(x.shape, w_shape, groups):
-        return NotImplemented
-    if tuple(z.shape) != (x.shape[0], w_shape[0], *found[0]):
-        return NotImplemented
-    return _run("weight", (x.shape, w_shape, z.shape), x, z, (found[1], tuple(stride), tuple(dilation)), groups)
+def plan(case: Case, dtype: str, last: bool) -> Any:
+    """See `convolution.PROVIDERS`."""
+    return descriptors.plan((case, dtype, last), lambda lib: _Plan(lib, case, dtype, last))

@@ -6,19 +6,24 @@ from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from polygrad_cupy import cudnn
-from polygrad_cupy.cudnn import Failure, Library, loaded
+from polygrad_cupy.cudnn import Library, loaded
+from polygrad_cupy.plans import Failure, Plans
 from polygrad_cupy.runtime import current
 
 __all__ = [
     "Descriptor",
     "Layout",
+    "Work",
     "as_plane",
     "channels_last",
     "dense",
+    "floats",
     "ints",
     "new",
+    "ordered",
     "plan",
     "scalar",
+    "small",
     "taken",
     "tensor",
 ]
@@ -29,7 +34,8 @@ CODES = {
     "float16": cudnn.DATA_HALF,
     "bfloat16": cudnn.DATA_BFLOAT16,
 }
-MOST = 2048  # plans that are kept; a program that makes new shapes for ever must not fill the memory
+MOST = 2048  # plans that are kept
+ALIGNED = 16  # bytes: kernels load vectors, and what lies between is copied
 ELEMENTS = 1 << 31  # the API counts with 32 bits
 
 
@@ -106,30 +112,40 @@ def tensor(lib: Library, layout: Layout) -> Descriptor:
 # ---------------------------------------------------------------------------------------------------------------- arrays
 
 
+def floats(*arrays: Any) -> bool:
+    """Whether these are arrays of one dtype that cuDNN has, on the current device."""
+    return current().takes(*arrays) and arrays[0].dtype.name in CODES
+
+
+def small(*shapes: tuple[int, ...]) -> bool:
+    """Whether 32 bits count the elements of arrays of these shapes."""
+    return all(math.prod(shape) < ELEMENTS for shape in shapes)
+
+
 def taken(*arrays: Any) -> bool:
-    """Whether cuDNN does something with arrays of this kind: one dtype of floats, not too large."""
-    return (
-        current().takes(*arrays)
-        and arrays[0].dtype.name in CODES
-        and all(math.prod(a.shape) < ELEMENTS for a in arrays)
-    )
+    """Whether the functions of cuDNN do something with arrays of this kind: one dtype of floats, not too large."""
+    return floats(*arrays) and small(*(a.shape for a in arrays))
 
 
-def channels_last(x: Any) -> bool:
-    """Whether the memory of x (N, C, H, W) is channels-last; not so for float64, for which cuDNN has no such kernels."""
+def channels_last(x: Any, *ranks: int) -> bool:
+    """Whether the memory of x (N, C, *S), of one of these ranks (4 if there are none), is channels-last.
+
+    Not so for float64, for which cuDNN has no such kernels.
+    """
     return (
-        x.ndim == 4
+        x.ndim in (ranks or (4,))
         and not x.flags.c_contiguous
         and x.dtype.name != "float64"
-        and bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
+        and bool(x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous)
     )
 
 
 def ordered(x: Any, last: bool) -> Any:
-    """x (N, C, *S), its memory channels-last or C-contiguous: itself where it is so, else a copy."""
-    if not last:
-        return current().contiguous(x)
-    return current().contiguous(x.transpose(0, *range(2, x.ndim), 1)).transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    """x (N, C, *S), its memory aligned, and channels-last or C-contiguous: itself where it is so, else a copy."""
+    held = current().contiguous(x.transpose(0, *range(2, x.ndim), 1) if last else x)
+    if held.data.ptr % ALIGNED:
+        held = held.copy()
+    return held.transpose(0, x.ndim - 1, *range(1, x.ndim - 1)) if last else held
 
 
 def new(shape: tuple[int, ...], dtype: Any, last: bool) -> Any:
@@ -142,24 +158,26 @@ def new(shape: tuple[int, ...], dtype: Any, last: bool) -> Any:
 
 # ----------------------------------------------------------------------------------------------------------------- plans
 
-_plans: dict[Hashable, Any] = {}
+_plans = Plans(MOST)
 
 
 def plan(key: Hashable, make: Callable[[Library], Any]) -> Any:
     """What `make(library)` gave for this key on this device; None where there is no library, or it does not do the case."""
     lib = loaded()
-    if lib is None:
-        return None
-    whole = (id(lib), current().device(), key)
-    try:
-        return _plans[whole]
-    except KeyError:
-        pass
-    if len(_plans) >= MOST:
-        _plans.clear()
-    try:
-        made = make(lib)
-    except Failure:
-        made = None
-    _plans[whole] = made
-    return made
+    return None if lib is None else _plans.find((id(lib), key), lambda: make(lib))
+
+
+class Work:
+    """Work of the library for one geometry."""
+
+    def __init__(self, lib: Library):
+        self.lib, self.done = lib, True
+
+    def call(self, name: str, *arguments: Any) -> bool:
+        """Call a function with this thread's handle; False where it does not do the case, and it is not asked again."""
+        if self.done:
+            try:
+                self.lib.call(name, self.lib.handle(), *arguments)
+            except Failure:
+                self.done = False
+        return self.done

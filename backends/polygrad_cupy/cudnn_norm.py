@@ -11,6 +11,7 @@ from polygrad_cupy import cudnn
 from polygrad_cupy.cudnn import Library
 from polygrad_cupy.cudnn_descriptors import (
     Layout,
+    Work,
     as_plane,
     channels_last,
     dense,
@@ -26,35 +27,40 @@ from polygrad_cupy.runtime import current
 
 __all__ = ["normalize", "normalize_backward"]
 
+LARGEST = 880801  # images in a batch; with more cuDNN fails (PyTorch's limit)
 
-class _Plan:
+
+class _Plan(Work):
     """Batch normalisation of one shape: the descriptors of the images and of a channel's numbers."""
 
     def __init__(self, lib: Library, x: Layout, small: Layout):
-        self.lib = lib
+        super().__init__(lib)
         self.x, self.small = tensor(lib, as_plane(x)), tensor(lib, small)
         self.one, self.nothing = scalar(1, x.dtype), scalar(0, x.dtype)
 
-    def forward(self, x: Any, y: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> None:
+    def forward(self, x: Any, y: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> bool:
         """Put the normalised x into y and the moments into mean and var, which are zeros; var divides by n - 1.
 
-        They are the running moments of the API, which with a factor of one are those of this x.
+        They are the running moments of the API, which with a factor of one are those of this x. False where it cannot be done.
         """
-        self.lib.call(
+        return self.call(
             "BatchNormalizationForwardTraining",
-            *(self.lib.handle(), cudnn.BATCHNORM_SPATIAL, ctypes.byref(self.one), ctypes.byref(self.nothing)),
+            *(cudnn.BATCHNORM_SPATIAL, ctypes.byref(self.one), ctypes.byref(self.nothing)),
             *(self.x.pointer, x.data.ptr, self.x.pointer, y.data.ptr, self.small.pointer),
             *(weight.data.ptr, bias.data.ptr, 1.0, mean.data.ptr, var.data.ptr, eps, None, None),
         )
 
     def backward(
         self, x: Any, g: Any, d: Any, weight: Any, of_weight: Any, of_bias: Any, kept: Any, eps: float
-    ) -> None:
-        """Put the cotangents of x, weight and bias into d, of_weight and of_bias; kept: mean, 1 / sqrt(var + eps), or None."""
+    ) -> bool:
+        """Put the cotangents of x, weight and bias into d, of_weight and of_bias; kept: mean, 1 / sqrt(var + eps), or None.
+
+        False where it cannot be done.
+        """
         one, nothing = ctypes.byref(self.one), ctypes.byref(self.nothing)
-        self.lib.call(
+        return self.call(
             "BatchNormalizationBackward",
-            *(self.lib.handle(), cudnn.BATCHNORM_SPATIAL, one, nothing, one, nothing),
+            *(cudnn.BATCHNORM_SPATIAL, one, nothing, one, nothing),
             *(self.x.pointer, x.data.ptr, self.x.pointer, g.data.ptr, self.x.pointer, d.data.ptr, self.small.pointer),
             *(weight.data.ptr, of_weight.data.ptr, of_bias.data.ptr, eps),
             *((None, None) if kept is None else (kept[0].data.ptr, kept[1].data.ptr)),
@@ -71,8 +77,14 @@ def _by_channel(x: Any, weight: Any, bias: Any, axis: Any) -> bool:
         axes == (0, *range(2, x.ndim))
         and weight.shape == bias.shape
         and tuple(weight.shape) in (shape, (1, *shape))
+        and x.shape[0] <= LARGEST
         and x.size > x.shape[1]  # one element a channel has no variance that divides by n - 1
     )
+
+
+def _layouts(x: Any) -> tuple[bool, ...]:
+    """Whether to normalise with channels last: not only so, since not every cuDNN has the kernels."""
+    return (True, False) if channels_last(x) else (False,)
 
 
 def _plan(x: Any, last: bool) -> Any:
@@ -92,16 +104,17 @@ def normalize(arrays: Any, /, *, axis: Any, eps: float) -> Any:
     if len(arrays) != 3 or not _by_channel(*arrays, axis):
         return NotImplemented
     x, weight, bias = arrays
-    last = channels_last(x)
-    run, inner = _plan(x, last)
-    if run is None:
-        return NotImplemented
-    y, shape = new(x.shape, x.dtype, last), (1, x.shape[1], *[1] * (x.ndim - 2))
-    mean, var = (current().zeros(shape, inner) for _ in range(2))
-    run.forward(ordered(x, last), y, _number(weight, inner), _number(bias, inner), mean, var, eps)
-    n = x.size // x.shape[1]
-    var *= (n - 1) / n
-    return y, mean.astype(x.dtype, copy=False), var.astype(x.dtype, copy=False)
+    for last in _layouts(x):
+        run, inner = _plan(x, last)
+        if run is None:
+            continue
+        y, shape = new(x.shape, x.dtype, last), (1, x.shape[1], *[1] * (x.ndim - 2))
+        mean, var = (current().zeros(shape, inner) for _ in range(2))
+        if run.forward(ordered(x, last), y, _number(weight, inner), _number(bias, inner), mean, var, eps):
+            n = x.size // x.shape[1]
+            var *= (n - 1) / n
+            return y, mean.astype(x.dtype, copy=False), var.astype(x.dtype, copy=False)
+    return NotImplemented
 
 
 def normalize_backward(
@@ -124,18 +137,19 @@ def normalize_backward(
     """
     if not _by_channel(x, weight, bias, axis) or not taken(x, g, mean, var, g_mean, g_var) or g.shape != x.shape:
         return NotImplemented
-    last = channels_last(x)
-    run, inner = _plan(x, last)
-    if run is None:
-        return NotImplemented
-    d = new(x.shape, x.dtype, last)
-    of_weight, of_bias = (current().empty(weight.shape, inner) for _ in range(2))
-    kept = None  # what 16 bits keep of the moments is too little: cuDNN computes them again
-    if inner == x.dtype.name:
-        kept = _number(mean, inner), (_number(var, inner) + eps) ** -0.5
-    run.backward(ordered(x, last), ordered(g, last), d, _number(weight, inner), of_weight, of_bias, kept, eps)
-    n = math.prod(x.shape) // x.shape[1]
-    slope = g_var * (2 / n)
-    shift = g_mean / n - mean * slope
-    add_line(x, slope, shift, d)
-    return d, of_weight.astype(weight.dtype, copy=False), of_bias.astype(bias.dtype, copy=False)
+    for last in _layouts(x):
+        run, inner = _plan(x, last)
+        if run is None:
+            continue
+        d = new(x.shape, x.dtype, last)
+        of_weight, of_bias = (current().empty(weight.shape, inner) for _ in range(2))
+        kept = None  # what 16 bits keep of the moments is too little: cuDNN computes them again
+        if inner == x.dtype.name:
+            kept = _number(mean, inner), (_number(var, inner) + eps) ** -0.5
+        if run.backward(ordered(x, last), ordered(g, last), d, _number(weight, inner), of_weight, of_bias, kept, eps):
+            n = math.prod(x.shape) // x.shape[1]
+            slope = g_var * (2 / n)
+            shift = g_mean / n - mean * slope
+            add_line(x, slope, shift, d)
+            return d, of_weight.astype(weight.dtype, copy=False), of_bias.astype(bias.dtype, copy=False)
+    return NotImplemented

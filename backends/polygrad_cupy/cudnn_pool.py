@@ -6,10 +6,10 @@ from typing import Any
 
 from polygrad_cupy import cudnn
 from polygrad_cupy.cudnn import Library
-from polygrad_cupy.cudnn_conv import symmetric
 from polygrad_cupy.cudnn_descriptors import (
     Descriptor,
     Layout,
+    Work,
     as_plane,
     channels_last,
     dense,
@@ -18,20 +18,22 @@ from polygrad_cupy.cudnn_descriptors import (
     ordered,
     plan,
     scalar,
+    small,
     taken,
     tensor,
 )
+from polygrad_cupy.geometry import symmetric
 from polygrad_cupy.runtime import current
 
 __all__ = ["avg_pool", "avg_unpool"]
 
 
-class _Plan:
+class _Plan(Work):
     """Pooling for one geometry: its descriptors, and the factors of the result."""
 
     def __init__(self, lib: Library, x: Layout, y: Layout, windows: Any, include: bool, divisor: Any):
         kernel, padding, stride = windows
-        self.lib = lib
+        super().__init__(lib)
         self.x, self.y = tensor(lib, as_plane(x)), tensor(lib, as_plane(y))
         factor = 1.0 if divisor is None else math.prod(kernel) / divisor
         self.factor, self.nothing = scalar(factor, x.dtype), scalar(0, x.dtype)
@@ -45,24 +47,24 @@ class _Plan:
         numbers = (len(kernel), ints(kernel), ints(padding), ints(stride))
         self.pooling = Descriptor(lib, "Pooling", ("SetPoolingNdDescriptor", mode, cudnn.PROPAGATE_NAN, *numbers))
 
-    def forward(self, x: Any, y: Any) -> None:
-        """Put the means of x into y."""
+    def forward(self, x: Any, y: Any) -> bool:
+        """Put the means of x into y; False where it cannot be done."""
         factors = ctypes.byref(self.factor), ctypes.byref(self.nothing)
-        self.lib.call(
+        return self.call(
             "PoolingForward",
-            *(self.lib.handle(), self.pooling.pointer, factors[0], self.x.pointer, x.data.ptr),
+            *(self.pooling.pointer, factors[0], self.x.pointer, x.data.ptr),
             *(factors[1], self.y.pointer, y.data.ptr),
         )
 
-    def backward(self, z: Any, x: Any) -> None:
-        """Put z, shared out over the windows, into x, which is zeros.
+    def backward(self, z: Any, x: Any) -> bool:
+        """Put z, shared out over the windows, into x, which is zeros; False where it cannot be done.
 
         The function also asks for the operand and the result of the pooling, which means do not depend on: it gets zeros and z.
         """
         factors = ctypes.byref(self.factor), ctypes.byref(self.nothing)
-        self.lib.call(
+        return self.call(
             "PoolingBackward",
-            *(self.lib.handle(), self.pooling.pointer, factors[0], self.y.pointer, z.data.ptr),
+            *(self.pooling.pointer, factors[0], self.y.pointer, z.data.ptr),
             *(self.y.pointer, z.data.ptr, self.x.pointer, x.data.ptr, factors[1], self.x.pointer, x.data.ptr),
         )
 
@@ -89,14 +91,18 @@ def avg_pool(
     if found is None:
         return NotImplemented
     out, windows = found
-    last = channels_last(x)
-    shapes = [dense(shape, x.dtype.name, last) for shape in (x.shape, (*x.shape[:2], *out))]
-    run = _plan(*shapes, windows, bool(count_include_pad), divisor_override)
-    if run is None:
+    y_shape = (*x.shape[:2], *out)
+    if not small(y_shape):
         return NotImplemented
-    y = new(shapes[1].shape, x.dtype, last)
-    run.forward(ordered(x, last), y)
-    return y
+    for last in (True, False) if channels_last(x) else (False,):
+        layouts = (dense(shape, x.dtype.name, last) for shape in (x.shape, y_shape))
+        run = _plan(*layouts, windows, bool(count_include_pad), divisor_override)
+        if run is None:
+            continue
+        y = new(y_shape, x.dtype, last)
+        if run.forward(ordered(x, last), y):
+            return y
+    return NotImplemented
 
 
 def avg_unpool(
@@ -111,7 +117,7 @@ def avg_unpool(
     divisor_override: Any,
 ) -> Any:
     """The op `avg_unpool`; the result is C-contiguous."""
-    if not taken(z) or divisor_override == 0 or math.prod(z.shape[:2]) * math.prod(shape) >= 1 << 31:
+    if not taken(z) or divisor_override == 0 or not small((*z.shape[:2], *shape)):
         return NotImplemented
     found = _windows(shape, kernel_size, stride, padding)
     if found is None or tuple(z.shape[2:]) != found[0]:
@@ -121,5 +127,4 @@ def avg_unpool(
     if run is None:
         return NotImplemented
     x = current().zeros(x_layout.shape, z.dtype)
-    run.backward(ordered(z, False), x)
-    return x
+    return x if run.backward(ordered(z, False), x) else NotImplemented
