@@ -78,6 +78,18 @@ def test_convolution_and_its_transposes(drawn):
 
 
 @needs_onednn
+@pytest.mark.parametrize("outputs", [16, 17])
+@pytest.mark.parametrize("inputs", [4, 6])
+def test_the_transpose_in_x_of_few_channels_in_either_order(inputs, outputs):
+    rng = np.random.default_rng(0)
+    z, w = (rng.standard_normal(s).astype("f4") for s in ((2, outputs, 5, 6), (outputs, inputs, 3, 3)))
+    geometry = {"shape": (10, 6), "stride": (2, 1), "padding": ((1, 0), (1, 1)), "dilation": (1, 1), "groups": 1}
+    for seen in (z, z.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)):
+        x = check(onednn_conv, "conv_input", seen, w, **geometry)
+        assert (x if inputs == 4 else x.transpose(0, 2, 3, 1)).flags.c_contiguous
+
+
+@needs_onednn
 def test_images_stay_channels_last_and_weights_in_order():
     x, w = np.ones((2, 8, 6, 6), "f4"), np.ones((4, 8, 3, 3), "f4")
     geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}

@@ -27,6 +27,8 @@ Q_SRC, Q_D_SRC, Q_WEIGHTS, Q_D_WEIGHTS, Q_DST, Q_D_DST = 129, 130, 131, 132, 133
 FEW = 1 << 14  # multiply-adds below which a call costs more than it saves
 LIGHT, HEAVY = 16, 1 << 16  # at most so many positions and at least so many weights: reordering these takes too long
 THIN = 4  # up to so many input channels the transpose in x is 2 to 3 times faster channels-first
+# Up to so many outputs it is up to twice as fast by the kernel chosen for a result of any layout, which is channels-last too.
+NARROW = 16
 
 
 def _counts(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...] | None:
@@ -60,11 +62,11 @@ def _grouped(w_shape: Any, groups: int) -> tuple[int, ...]:
     return tuple(w_shape) if groups == 1 else (groups, w_shape[0] // groups, *w_shape[1:])
 
 
-def _describe(lib: Library, kind: str, x_shape: Any, w_shape: Any, out: Any, geometry: Any, plain: bool) -> Any:
+def _describe(lib: Library, kind: str, x_shape: Any, w_shape: Any, out: Any, geometry: Any) -> Any:
     """The descriptor of one of the three primitives."""
     stride, padding, dilation, groups = geometry
     shape, y_shape = _grouped(w_shape, groups), (x_shape[0], w_shape[0], *out)
-    layout = dense if plain else images
+    layout = dense if kind == "input" and x_shape[1] <= THIN else images
     x, y = described(lib, layout(x_shape)), described(lib, layout(y_shape))
     w = described(lib, (shape, ANY))
     steps = (
@@ -78,6 +80,8 @@ def _describe(lib: Library, kind: str, x_shape: Any, w_shape: Any, out: Any, geo
     )
     if kind == "input":
         name = "convolution_backward_data_primitive_desc_create"
+        if layout is images and w_shape[0] <= NARROW and groups == 1:
+            x = described(lib, (tuple(x_shape), ANY))
         return lib.make(name, lib.engine, DIRECT, x, w, y, *steps, forward, None)
     if kind == "weight":
         name = "convolution_backward_weights_primitive_desc_create"
@@ -85,11 +89,12 @@ def _describe(lib: Library, kind: str, x_shape: Any, w_shape: Any, out: Any, geo
     return forward
 
 
-def _primitive(kind: str, x_shape: Any, w_shape: Any, out: Any, geometry: Any, plain: bool = False) -> Any:
+def _primitive(kind: str, x_shape: Any, w_shape: Any, out: Any, geometry: Any, plain: Any = (False, False)) -> Any:
+    """The primitive for arrays x and y that are channels-last, or channels-first where `plain` says so."""
+
     def make(lib: Library) -> Primitive:
-        description = _describe(lib, kind, x_shape, w_shape, out, geometry, plain)
-        layout = dense if plain else images
-        x, y = layout(x_shape), layout((x_shape[0], w_shape[0], *out))
+        description = _describe(lib, kind, x_shape, w_shape, out, geometry)
+        x, y = (dense if plain[0] else images)(x_shape), (dense if plain[1] else images)((x_shape[0], w_shape[0], *out))
         w = dense(_grouped(w_shape, geometry[-1]))
         if kind == "input":
             return Primitive(lib, description, [(D_DST, y, Q_D_DST), (WEIGHTS, w, Q_WEIGHTS)], [(D_SRC, x, Q_D_SRC)])
@@ -123,15 +128,16 @@ def conv_input(z: Any, w: Any, /, *, shape: Any, stride: Any, padding: Any, dila
     out = _counts(shape, w.shape[2:], stride, padding, dilation)
     if not out or not _fits(x_shape, w.shape, groups) or z.shape[1:] != (w.shape[0], *out):
         return NotImplemented
-    plain = x_shape[1] <= THIN
+    thin = x_shape[1] <= THIN
     geometry = (tuple(stride), tuple(padding), tuple(dilation), groups)
     if not _worth_it(z.shape[0] * math.prod(out), w.size):
         return NotImplemented
-    run = _primitive("input", x_shape, w.shape, out, geometry, plain)
+    plain = thin and z.flags.c_contiguous
+    run = _primitive("input", x_shape, w.shape, out, geometry, (thin, plain))
     if run is None:
         return NotImplemented
-    x = np.empty(x_shape, np.float32) if plain else new_images(x_shape)
-    run(np.ascontiguousarray(z) if plain else channels_last(z), np.ascontiguousarray(w), x)
+    x = np.empty(x_shape, np.float32) if thin else new_images(x_shape)
+    run(z if plain else channels_last(z), np.ascontiguousarray(w), x)
     return x
 
 
