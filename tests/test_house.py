@@ -229,7 +229,7 @@ def test_adapters_import_the_core_and_their_library_only():
     wrong = []
     for path in files("backends"):
         library = path.relative_to(ADAPTERS).parts[0].removeprefix("polygrad_")
-        beside = {"jax": ["numpy", "jaxlib"], "cupy": ["cupyx"], "mlx": ["numpy"], "dask": ["numpy"]}
+        beside = {"jax": ["numpy", "jaxlib"], "cupy": ["cupyx", "cudnn"], "mlx": ["numpy"], "dask": ["numpy"]}
         own = {library, f"polygrad_{library}", *beside.get(library, [])}
         for node, target in imported(path):
             top = target.partition(".")[0]
