@@ -14,7 +14,9 @@ import polygrad as pg
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
-blocks, memory, norms = (importlib.import_module(f"polygrad_numpy.{part}") for part in ("blocks", "memory", "norms"))
+blas, blocks, layers, memory, norms = (
+    importlib.import_module(f"polygrad_numpy.{part}") for part in ("blas", "blocks", "layers", "memory", "norms")
+)
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
 
@@ -274,6 +276,48 @@ def test_attention_in_several_parts(size, masked, causal):
     wide = [a.astype("f8") for a in (g, g_lse, y, lse, *operands)]
     for a, b in zip(fast, both("attention_backward", *wide, **params)[1](), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+
+
+def test_attention_lays_its_results_out_as_its_operands():
+    """So the heads of a projection are read, joined and split again without a copy."""
+    rng = np.random.default_rng(0)
+    heads = rng.standard_normal((2, 6, 3, 4, 5)).transpose(2, 0, 3, 1, 4)
+    params = {"scale": 0.5, "causal": True}
+    y, lse = both("attention", list(heads), **params)[0]
+    assert np.shares_memory(y, y.transpose(0, 2, 1, 3).reshape(2, 6, 20))
+    found, slow = both("attention_backward", y, 0 * lse, y, lse, *heads, **params)
+    close(found, slow())
+    joined = numpy().arrays.stack(found, axis=0)
+    assert all(np.shares_memory(joined, f) for f in found)
+    assert np.shares_memory(joined, joined.transpose(1, 3, 0, 2, 4).reshape(12, 60))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_bias_is_added_by_one_call_of_the_blas(dtype, monkeypatch):
+    monkeypatch.setattr(layers.onednn_matmul, "affine", lambda *_: NotImplemented)
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((40, 9, 7), (130, 7), (130,)))
+    counted = []
+    monkeypatch.setattr(layers, "add_outer", lambda *given: counted.append(blas.add_outer(*given)) or counted[-1])
+    for b in (bias, bias[::-1], bias[:1], bias.astype("f8") if dtype == "float32" else bias[:1]):
+        y = layers.affine(x, weight, b)
+        np.testing.assert_allclose(y, x @ weight.T + b, rtol=TOLERANCE[dtype] * 10, atol=TOLERANCE[dtype] * 10)
+        assert y.dtype == dtype
+    assert counted == [blas._library() is not None]
+    layers.affine(x[:1], weight, bias)
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scratch_memory_starts_at_a_line_of_the_cache(dtype):
+    dtype = np.dtype(dtype)
+    found = memory.aligned(dtype, (3, 5), (7,), (2, 9, 1))
+    assert [f.shape for f in found] == [(3, 5), (7,), (2, 9, 1)]
+    for i, f in enumerate(found):
+        assert f.dtype == dtype
+        assert blas.address(f) % 64 == 0
+        f[...] = i
+    assert all((f == i).all() for i, f in enumerate(found))
 
 
 def test_attention_leaves_a_row_that_sees_nothing_to_the_body():

@@ -1,7 +1,9 @@
 """Attention on NumPy, some matrices of scores at a time, so that these stay in the cache and never lie in memory together.
 
 Dao et al., "FlashAttention" (2022). Small scores are not shifted by their maxima: their exponentials are far from overflow,
-and the division by the sums is left for the products, which are smaller.
+and the division by the sums is left for the products, which are smaller. Heads are read where they lie in memory, and results
+are laid out as the operands are, so that what splits and joins heads copies nothing. Only second operands of products are
+turned, as such a product takes twice the time; what must be copied so is multiplied by the scale on the way.
 """
 
 import math
@@ -11,6 +13,7 @@ import numpy as np
 
 from polygrad_numpy import onednn_matmul
 from polygrad_numpy.layers import LEVEL, WORDS
+from polygrad_numpy.memory import aligned, beside
 
 __all__ = ["attention", "attention_backward"]
 
@@ -19,15 +22,20 @@ SMALL = 1 << 18  # multiply-adds of one product below which NumPy's call is the 
 
 
 def _product(x1: np.ndarray, x2: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """x1 @ x2 in `out`, for stacks of one shape. Products with a transposed second operand take twice the time."""
+    """x1 @ x2 in `out`, for stacks of one shape."""
     if x1.shape[-2] * x1.shape[-1] * x2.shape[-1] < SMALL or onednn_matmul.matmul(x1, x2, out) is NotImplemented:
         np.matmul(x1, x2, out=out)
     return out
 
 
-def _ordered(x: np.ndarray, lead: tuple[int, ...]) -> np.ndarray:
-    """x with these leading axes, without gaps."""
-    return np.ascontiguousarray(x if x.shape[:-2] == lead else np.broadcast_to(x, (*lead, *x.shape[-2:])))
+def _lined(x: np.ndarray, lead: tuple[int, ...]) -> np.ndarray:
+    """x with these leading axes, its rows without gaps and beside no other's elements, as a BLAS takes them."""
+    width, down = x.itemsize, x.strides[-2]
+    if x.shape[:-2] != lead:
+        x = np.broadcast_to(x, (*lead, *x.shape[-2:]))
+    elif x.strides[-1] == width and down >= width * x.shape[-1] and down % width == 0:
+        return x
+    return np.ascontiguousarray(x)
 
 
 class _Stack:
@@ -39,31 +47,36 @@ class _Stack:
         self.lead = leads[0] if len(set(leads)) == 1 else np.broadcast_shapes(*leads)
         self.whole = self.lead or (1,)
         self.scores = (*self.whole, rows, columns)
-        self.query = _ordered(np.multiply(query, scale, order="C"), self.whole)
-        self.key = _ordered(key.swapaxes(-1, -2), self.whole)
+        self.query, self.key, self.value = (_lined(a, self.whole) for a in (query, key, value))
         self.mask = None if mask is None else np.broadcast_to(mask, self.scores)
+        self.scale = scale
         self.seen = np.tri(rows, columns, dtype=query.dtype) if causal else None
         self.step = min(self.whole[0], max(1, ROOM // max(1, math.prod(self.scores[1:]))))
 
     def parts(self) -> Any:
         """Slices along the first axis."""
-        return (slice(i, i + self.step) for i in range(0, self.whole[0], self.step))
+        return (slice(i, min(i + self.step, self.whole[0])) for i in range(0, self.whole[0], self.step))
 
-    def room(self, *shape: int) -> np.ndarray:
-        """Memory for what is made of one part."""
-        return np.empty((self.step, *self.whole[1:], *shape), self.query.dtype)
+    def rooms(self, *shapes: tuple[int, int]) -> list[np.ndarray]:
+        """Memory for what is made of one part: matrices of these shapes."""
+        return aligned(self.query.dtype, *[(self.step, *self.whole[1:], *shape) for shape in shapes])
 
-    def new(self, *shape: int) -> np.ndarray:
-        """A new array with all the leading axes."""
-        return np.empty((*self.whole, *shape), self.query.dtype)
+    def like(self, x: np.ndarray, *shape: int) -> np.ndarray:
+        """A new array of matrices of this shape, laid out as x is, which has all the leading axes."""
+        return np.empty_like(x, shape=(*self.whole, *shape))
 
-    def weights(self, here: slice, room: np.ndarray, lse: Any = None) -> tuple[Any, Any]:
+    def unstacked(self, x: np.ndarray) -> np.ndarray:
+        """x without the leading axis that single matrices were given."""
+        return x if self.lead else x[0]
+
+    def weights(self, here: slice, turned: np.ndarray, room: np.ndarray, lse: Any = None) -> tuple[Any, Any]:
         """Exponentials of the scores less a shift, or less `lse`, and that shift (0.0 where no score is large).
 
         None for the exponentials where some row sees nothing.
         """
-        query = self.query[here]
-        e = _product(query, self.key[here], room[: len(query)])
+        query, key = self.query[here], self.key[here].swapaxes(-1, -2)
+        turned, e = turned[: len(query)], room[: len(query)]
+        _product(query, np.multiply(key, self.scale, out=turned), e)
         if self.mask is not None:
             e += self.mask[here]
         elif e.max() <= LEVEL and e.min() >= -LEVEL:
@@ -90,23 +103,22 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
     """The op `attention`; declines where some row sees nothing."""
     if not _attends(arrays):
         return NotImplemented
-    query, _, value, mask = [*arrays, None][:4]
-    stack = _Stack(*arrays[:3], mask, scale, causal)
-    rows, columns = stack.scores[-2:]
-    value = _ordered(value, stack.whole)
-    y, lse, ones = stack.new(rows, value.shape[-1]), stack.new(rows), np.ones(columns, query.dtype)
-    room = stack.room(rows, columns)
+    query, key, value, mask = [*arrays, None][:4]
+    stack = _Stack(query, key, value, mask, scale, causal)
+    (rows, columns), width = stack.scores[-2:], value.shape[-1]
+    y, ones = stack.like(stack.query, rows, width), np.ones(columns, query.dtype)
+    lse = np.empty((*stack.whole, rows), query.dtype)
+    room, turned, made = stack.rooms((rows, columns), (key.shape[-1], columns), (rows, width))
     for here in stack.parts():
-        e, top = stack.weights(here, room)
+        e, top = stack.weights(here, turned, room)
         if e is None:
             return NotImplemented
         total = np.matmul(e, ones)[..., None]
-        part = _product(e, value[here], y[here])
-        part /= total
+        np.divide(_product(e, stack.value[here], made[: len(e)]), total, out=y[here])
         np.log(total, out=total)
         total += top
         lse[here] = total[..., 0]
-    return y.reshape(*stack.lead, *y.shape[-2:]), lse.reshape(*stack.lead, rows)
+    return stack.unstacked(y), stack.unstacked(lse)
 
 
 def attention_backward(
@@ -131,23 +143,28 @@ def attention_backward(
     lead, rows, columns = stack.whole, *stack.scores[-2:]
     inner = np.einsum("...i,...i->...", g, y)
     inner -= g_lse
-    inner, lse = inner.reshape(*lead, -1), lse.reshape(*lead, -1)
-    g, key, turned = _ordered(g, lead), _ordered(key, lead), _ordered(value.swapaxes(-1, -2), lead)
-    of_query, of_key, of_value = (stack.new(*a.shape[-2:]) for a in (query, key, value))
-    of_scores = None if mask is None else stack.new(rows, columns)
-    rooms = stack.room(rows, columns), stack.room(rows, columns)
+    inner, lse, g = inner.reshape(*lead, -1), lse.reshape(*lead, -1), _lined(g, lead)
+    of_query, of_key, of_value = beside(stack.query, stack.key, stack.value)
+    # The cotangent of a mask is that of the scores; else these are made with the scale, which then comes with the value.
+    of_scores = None if mask is None else np.empty(stack.scores, query.dtype)
+    factor = scale if mask is None else 1.0
+    matrices = (rows, columns), (rows, columns), (key.shape[-1], columns), (value.shape[-1], columns), g.shape[-2:]
+    room, other, turned, values, slopes = stack.rooms(*matrices)
     for here in stack.parts():
-        weights, shift = stack.weights(here, rooms[0], lse)
-        slope, less = g[here], inner[here][..., None]
+        weights, shift = stack.weights(here, turned, room, lse)
+        slope, less = g[here], inner[here][..., None] * factor
         if type(shift) is float:  # the weights are still to be divided by their sums: what they multiply is instead
             share = np.exp(-lse[here])[..., None]
-            slope, less = slope * share, less * share
-        d = _product(slope, turned[here], rooms[1][: len(slope)] if of_scores is None else of_scores[here])
+            slope, less = np.multiply(slope, share, out=slopes[: len(slope)]), less * share
+        value = np.multiply(stack.value[here].swapaxes(-1, -2), factor, out=values[: len(slope)])
+        d = _product(slope, value, other[: len(slope)] if of_scores is None else of_scores[here])
         d -= less
         d *= weights
-        part = _product(d, key[here], of_query[here])
-        part *= scale
+        _product(d, stack.key[here], of_query[here])
         _product(d.swapaxes(-1, -2), stack.query[here], of_key[here])
         _product(weights.swapaxes(-1, -2), slope, of_value[here])
+    if of_scores is not None:
+        of_query *= scale
+        of_key *= scale
     found = (of_query, of_key, of_value, of_scores)
-    return tuple([f.reshape(*stack.lead, *f.shape[-2:]) for f in found if f is not None])
+    return tuple([stack.unstacked(f) for f in found if f is not None])

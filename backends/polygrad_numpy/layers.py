@@ -5,11 +5,14 @@ Each function is an op's, in its closed form. What it does not take (small or mi
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from polygrad_numpy import onednn_matmul
+from polygrad_numpy.blas import add_outer
+from polygrad_numpy.memory import aligned
 
 __all__ = [
     "add_channels",
@@ -36,6 +39,7 @@ __all__ = [
 PART = (
     1 << 15
 )  # elements: 128 kB of float32, so that an operand, a result and a temporary stay in the second-level cache
+WIDE = 1 << 15  # elements from which on a bias is added by the BLAS
 MANY = 1 << 12  # below this, the calls cost more than the memory
 LEVEL = 16.0  # exp(16) = 9e6: exponentials of values up to there need no shift, their sums and products lose nothing in float32
 FEW_ROWS = 4  # of an embedding: from so few on, a sum for each is faster
@@ -89,47 +93,49 @@ def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
 
 
 def _by_parts(part: Callable[..., None], x: Any, *more: Any) -> Any:
-    """What `part(*vectors, out, scratch, scratch)` writes into `out`, part by part of arrays laid out alike."""
+    """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike; there are three scratches."""
     if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray for a in more):
         return NotImplemented
     y = np.empty_like(x)
     flat = _flat(x, *more, y)
     if flat is None:
         return NotImplemented
-    scratch = np.empty((2, min(PART, x.size)), x.dtype)
+    scratch = aligned(x.dtype, *[(min(PART, x.size),)] * 3)
     for start in range(0, x.size, PART):
         vectors = [v[start : start + PART] for v in flat]
-        part(*vectors, *scratch[:, : vectors[0].size])
+        size = vectors[0].size
+        part(*vectors, *(scratch if size == PART else [s[:size] for s in scratch]))
     return y
 
 
-def _gelu_tanh(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+def _gelu_tanh(a: np.ndarray, y: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
     np.multiply(a, a, out=z)
     z *= GELU_SCALE * GELU_CUBE
     z += GELU_SCALE
     z *= a
     np.tanh(z, out=z)
     z += 1
-    z *= a
     z *= 0.5
+    np.multiply(z, a, out=y)
 
 
-def _gelu_tanh_backward(a: np.ndarray, g: np.ndarray, z: np.ndarray, s: np.ndarray, d: np.ndarray) -> None:
-    np.multiply(a, a, out=s)
-    np.multiply(s, GELU_SCALE * GELU_CUBE, out=z)
-    z += GELU_SCALE
-    z *= a
-    np.tanh(z, out=z)
-    s *= 1.5 * GELU_CUBE * GELU_SCALE
-    s += 0.5 * GELU_SCALE
-    s *= a  # half the slope of the argument of tanh, times x
-    np.multiply(z, z, out=d)
-    np.subtract(1, d, out=d)
-    d *= s
-    z *= 0.5
+def _gelu_tanh_backward(
+    a: np.ndarray, g: np.ndarray, y: np.ndarray, s: np.ndarray, z: np.ndarray, p: np.ndarray
+) -> None:
+    np.multiply(a, GELU_SCALE, out=s)
+    np.multiply(s, s, out=z)
+    z *= GELU_CUBE / GELU_SCALE**2
+    z += 1
+    z *= s
+    np.tanh(z, out=p)
+    p += 1
+    z *= 1.5
+    z -= s  # half the slope of the argument of tanh, times x
+    np.subtract(2, p, out=s)
+    z *= s
     z += 0.5
-    z += d
-    z *= g
+    z *= p
+    np.multiply(z, g, out=y)
 
 
 def _normal(a: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
@@ -151,17 +157,19 @@ def _normal(a: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> No
     z += 0.5
 
 
-def _gelu_exact(a: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
+def _gelu_exact(a: np.ndarray, y: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
     _normal(a, z, bell, t)
-    z *= a
+    np.multiply(z, a, out=y)
 
 
-def _gelu_exact_backward(a: np.ndarray, g: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray) -> None:
+def _gelu_exact_backward(
+    a: np.ndarray, g: np.ndarray, y: np.ndarray, z: np.ndarray, bell: np.ndarray, t: np.ndarray
+) -> None:
     _normal(a, z, bell, t)
     bell *= a
     bell *= 1 / math.sqrt(2 * math.pi)
     z += bell
-    z *= g
+    np.multiply(z, g, out=y)
 
 
 def gelu_tanh(x: Any, /) -> Any:
@@ -213,7 +221,7 @@ def _many_rows(x: Any) -> bool:
 
 def _sums_of_columns(x: np.ndarray) -> np.ndarray:
     y = onednn_matmul.sums_of_columns(x)
-    return np.matmul(np.ones(len(x), x.dtype), x) if y is NotImplemented else y
+    return np.matmul(_ones(len(x), x.dtype), x) if y is NotImplemented else y
 
 
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
@@ -359,9 +367,22 @@ def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
     if bias is not None and (y := onednn_matmul.affine(x, weight, bias)) is not NotImplemented:
         return y
     y = matmul(x, weight.T)
-    if bias is not None:
+    if bias is not None and not (y.size >= WIDE and _add_rows(y, bias)):
         y += bias
     return y
+
+
+@lru_cache(maxsize=16)
+def _ones(count: int, dtype: Any) -> np.ndarray:
+    return np.ones(count, dtype)
+
+
+def _add_rows(y: np.ndarray, bias: np.ndarray) -> bool:
+    """Add a bias to each row of a new array in place; False where there is no faster way than NumPy's."""
+    if not (y.dtype == bias.dtype and bias.shape == y.shape[-1:] and bias.flags.c_contiguous and y.flags.c_contiguous):
+        return False
+    rows = y.reshape(-1, y.shape[-1])
+    return add_outer(rows, _ones(len(rows), y.dtype), bias)
 
 
 def affine_weight(g: Any, x: Any, /) -> Any:

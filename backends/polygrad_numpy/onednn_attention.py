@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from polygrad_numpy.memory import beside
 from polygrad_numpy.onednn_matmul import product
 from polygrad_numpy.onednn_pointwise import along_last, scale_by
 from polygrad_numpy.onednn_primitives import taken
@@ -104,32 +105,6 @@ def _kept_weights(lse: np.ndarray, query: np.ndarray, key: np.ndarray, scale: fl
     return weights if same else None
 
 
-@lru_cache(maxsize=64)
-def _order(sizes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[list[int], list[int]] | None:
-    """The sizes by falling strides, and the places of the axes among them; None if there are gaps."""
-    order = sorted(range(len(sizes)), key=lambda i: -strides[i])
-    ordered, places = tuple([sizes[i] for i in order]), [order.index(i) for i in range(len(order))]
-    step = 4
-    for i in reversed(order):
-        if strides[i] != step:
-            return None
-        step *= sizes[i]
-    return ordered, places
-
-
-def _beside(*arrays: np.ndarray) -> list[np.ndarray]:
-    """New arrays laid out as these are; beside each other, where these are the slices of one array, so that `stack` finds it."""
-    first = arrays[0]
-    if all(a.shape == first.shape and a.strides == first.strides for a in arrays):
-        places = [a.__array_interface__["data"][0] for a in arrays]
-        step = places[1] - places[0]
-        if step > 0 and all(p == places[0] + i * step for i, p in enumerate(places)):
-            order = _order((len(arrays), *first.shape), (step, *first.strides))
-            if order is not None:
-                return list(np.empty(order[0], np.float32).transpose(order[1]))
-    return [np.empty_like(a) for a in arrays]
-
-
 def attention_backward(
     g: Any,
     g_lse: Any,
@@ -151,7 +126,7 @@ def attention_backward(
         return NotImplemented
     parts, total = _parts(query, key), np.exp(lse)
     found = _kept_weights(lse, query, key, scale, causal)
-    of_query, of_key, of_value = _beside(query, key, value)
+    of_query, of_key, of_value = beside(query, key, value)
     whole = [_room(parts[0], query, key) for _ in range(2)]
     also = bool(np.any(g_lse))
     for here in parts:
