@@ -34,10 +34,12 @@ torch: $(VENV)/.torch
 # oneDNN makes the NumPy backend faster; its tests need it, all others do without.
 onednn: $(VENV)/.onednn
 
-# On a machine with an NVIDIA GPU: tests and timings on CuPy and JAX (gigabytes are installed). CUDA=12 for older drivers.
+# On a machine with an NVIDIA GPU and its driver: tests and timings on CuPy and JAX (gigabytes are installed, CUDA's libraries and
+# headers for CuPy too). CUDA=12 for older drivers.
 CUDA ?= 13
 gpu: $(VENV)/.test
-	$(PIP) --editable '.[test,$(if $(filter 12,$(CUDA)),cupy-cuda12$(comma)cudnn-cuda12,cupy$(comma)cudnn)]' 'jax[cuda$(CUDA)]'
+	$(PIP) --editable '.[test,$(if $(filter 12,$(CUDA)),cupy-cuda12$(comma)cudnn-cuda12,cupy$(comma)cudnn),cudnn-frontend]' \
+	  'cupy-cuda$(CUDA)x[ctk]' 'jax[cuda$(CUDA)]'
 	$(BIN)/python benchmarks/gpu.py
 
 comma := ,
