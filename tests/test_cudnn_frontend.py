@@ -4,11 +4,14 @@ its names and plans on the package itself, which needs no GPU for that."""
 import importlib.util
 import inspect
 import json
+import os
+import subprocess
 import sys
 import threading
 import types
 import warnings
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ import cudnn_frontend_stand_in as frontend_stand_in
 import cudnn_stand_in as stand_in
 from conftest import require_torch
 from cudnn_stand_in import array
-from test_cupy import FEW, PLAIN, check, images
+from test_cupy import ADAPTER, FEW, PLAIN, check, images
 from test_fast_numpy import convolutions
 
 PARTS = "convolution cudnn cudnn_conv cudnn_descriptors cudnn_frontend geometry plans runtime".split()
@@ -102,6 +105,30 @@ def test_what_lies_between_aligned_addresses_is_copied(package):
     assert x[1:].data.ptr % 16
     check(convolution, "conv", x[1:], w, **PLAIN)
     check(convolution, "conv", x[:, :, ::2, 1:], w, **PLAIN)
+
+
+# The adapter of NumPy on the stand-ins, without the functions of cuDNN.
+GRAPHS = ADAPTER.replace(
+    'cudnn.state.found, cudnn.state.tried = cudnn.Library(library, "the stand-in"), True\n',
+    "cudnn.state.tried = True\n"
+    "import cudnn_frontend_stand_in\n"
+    "cudnn_frontend.state.found = cudnn_frontend.Package(cudnn_frontend_stand_in.Frontend(host))\n",
+)
+
+
+def test_every_derivative_of_the_convolutions(tmp_path):
+    """The conformance suite over the graphs: values, both modes and the second order."""
+    assert GRAPHS.count("cudnn_frontend_stand_in") == 2
+    (tmp_path / "polygrad_stand_in").mkdir()
+    (tmp_path / "polygrad_stand_in" / "__init__.py").write_text(GRAPHS)
+    paths = [str(tmp_path), str(Path(__file__).parent), *sys.path]
+    environment = {**os.environ, "POLYGRAD_BACKEND": "stand_in", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", "polygrad_conformance", "--backend", "stand_in"]
+    command += [argument for name in cudnn_frontend.FUNCTIONS for argument in ("--only", name)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    used = next(line for line in done.stdout.splitlines() if line.startswith("used")).split()[1:]
+    assert {*cudnn_frontend.FUNCTIONS} <= {*used}
 
 
 # --------------------------------------------------------------------------------------------------------------- choices
