@@ -169,6 +169,13 @@ def test_pointwise_paths_in_every_layout(data):
     for name, operands, params in (
         ("where", (x > 0, g, 0), {}),
         ("where", (x > 0, g, 0.0), {}),
+        ("where", (x > 0, x, g), {}),
+        ("where", (x > 0, -0.0, g), {}),
+        ("where", (np.ascontiguousarray(x > 0), g, 2.5), {}),
+        ("where", (np.ascontiguousarray(x > 0), 0, g), {}),
+        ("sigmoid", (x * 40,), {}),
+        ("silu", (x * 40,), {}),
+        ("gelu_exact_backward", (np.broadcast_to(g.ravel()[:1], shape), x), {}),
         ("masked_scale", (g, x > 0), {"scale": 1.25}),
         ("gelu_exact", (x,), {}),
         ("gelu_exact_backward", (g, x), {}),
@@ -188,6 +195,89 @@ def test_where_keeps_what_a_product_would_spoil():
     made, slow = both("where", condition, x, 0)
     np.testing.assert_array_equal(made, slow())
     assert not made[1:].any()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint64", "float64", "complex64", "int8"])
+def test_where_chooses_words_of_any_kind(dtype):
+    rng = np.random.default_rng(0)
+    x1, x2 = rng.integers(0, 100, (2, 90, 50)).astype(dtype)
+    condition = rng.random((90, 50)) > 0.5
+    np.testing.assert_array_equal(numpy().arrays.where(condition, x1, x2), np.where(condition, x1, x2))
+    np.testing.assert_array_equal(numpy().arrays.where(condition, x1, 0), np.where(condition, x1, 0))
+
+
+def test_sigmoid_at_its_ends():
+    x = np.zeros(5000, "f4")
+    x[:6] = math.inf, -math.inf, math.nan, 200.0, -200.0, -80.0
+    with np.errstate(all="raise", under="ignore"):
+        made, slow = both("sigmoid", x)
+    np.testing.assert_allclose(made, slow(), rtol=1e-6, atol=1e-38)
+
+
+@FEW
+@given(st.data())
+def test_indexing_along_an_axis_in_every_layout(data):
+    shape = data.draw(st.sampled_from([(70, 64), (5, 30, 40), (6000,), (7, 2, 9, 40)]))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    picked = list(shape)
+    picked[axis] = data.draw(st.sampled_from([shape[axis], 2 * shape[axis] + 1, 90]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x, z = data.draw(arrays(shape)), data.draw(arrays(tuple(picked)))
+    indices = rng.integers(-1 if data.draw(st.booleans()) else 0, shape[axis], picked)
+    fast, slow = both("take_along_axis", x, indices, axis=axis)
+    if fast is not NotImplemented:
+        np.testing.assert_array_equal(fast, slow())
+    fast, slow = both("put_along_axis_add", z, indices, shape=shape, axis=axis)
+    if fast is not NotImplemented:
+        close(fast, slow())
+    k = data.draw(st.integers(0, shape[axis] // 3))
+    x = np.round(x, data.draw(st.sampled_from([1, 7])))  # ties
+    for name, params in (
+        ("top_indices", {"k": k, "largest": data.draw(st.booleans())}),
+        ("argsort", {"descending": k > 3}),
+    ):
+        fast, slow = both(name, x, axis=axis % len(shape), **params)
+        if fast is not NotImplemented:
+            np.testing.assert_array_equal(fast, slow())
+
+
+def test_what_a_partition_cannot_order_is_left_to_a_stable_sort():
+    x = np.random.default_rng(0).permutation(6000).astype("f4").reshape(60, 100)
+    equal, lost = x.copy(), x.copy()
+    equal[3] = 7  # more than five are the largest of this row
+    lost[0, 0] = math.nan
+    for name, params in (("argsort", {}), ("top_indices", {"k": 5, "largest": True})):
+        taken = [both(name, y, axis=1, **params)[0] is not NotImplemented for y in (x, equal, lost)]
+        assert taken == [True, False, False]
+
+
+@settings(FEW, max_examples=150)
+@given(st.data())
+def test_sums_at_indices_in_every_layout(data):
+    shape = data.draw(st.sampled_from([(9,), (3, 9), (4, 5, 6), (3, 40, 8)]))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    kinds = ["any", "all", "sorted", "runs", "one place", "negative", "none"]
+    n, kind = shape[axis], data.draw(st.sampled_from(kinds))
+    count = data.draw(st.integers(1, 60))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    index = {
+        "any": lambda: rng.integers(0, n, (count, 2)),
+        "all": lambda: rng.permutation(np.concatenate([np.arange(n), rng.integers(0, n, count)])),
+        "sorted": lambda: np.sort(rng.integers(0, n, count)),
+        "runs": lambda: np.repeat(np.arange(n), count % 20 + 1),
+        "one place": lambda: np.full(count, n - 1),
+        "negative": lambda: rng.integers(-n, n, count),
+        "none": lambda: np.zeros(0, int),
+    }[kind]()
+    x, key = data.draw(arrays(shape)), (*[slice(None)] * axis, index)
+    value = data.draw(arrays((*shape[:axis], *index.shape, *shape[axis + 1 :])))
+    close(*(r() if callable(r) else r for r in both("at_add", x, value, key=key)))
+    if kind != "none":
+        key = tuple(rng.integers(-m, m, (count, 2)) for m in shape)
+        close(*(r() if callable(r) else r for r in both("at_add", x, data.draw(arrays((count, 2))), key=key)))
+    for wrong in (n, -n - 1):
+        with pytest.raises(IndexError):
+            numpy().arrays.at_add(x, 1.0, key=(*[slice(None)] * axis, np.array([0, wrong])))
 
 
 @FEW

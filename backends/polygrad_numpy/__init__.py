@@ -1,6 +1,5 @@
 """NumPy: arrays on the host, and the exchange format between libraries."""
 
-import math
 import operator
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from polygrad.core import Backend
 from polygrad_numpy import (
     attention,
     blocks,
+    indexing,
     layers,
     memory,
     norms,
@@ -54,22 +54,6 @@ def conj(x: Any, /) -> Any:
 def getitem(x: Any, /, *, key: Any) -> Any:
     """x[key] for every form of key."""
     return x[key]
-
-
-def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
-    """A copy of x with x[key] += value, repeated indices adding up; declines keys without an array."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if not any(isinstance(k, np.ndarray) for k in parts):
-        return NotImplemented
-    y = x.copy()
-    if len(parts) > 1 or x.ndim == 1 or parts[0].dtype == bool:
-        np.add.at(y, key, value)
-        return y
-    # One flat place for each element is 4 times faster than whole rows (1024 rows of 128).
-    places = parts[0].reshape(-1, 1) * math.prod(x.shape[1:]) + np.arange(math.prod(x.shape[1:]))
-    values = np.broadcast_to(value, (*parts[0].shape, *x.shape[1:]))
-    np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
-    return y
 
 
 def stack(arrays: Any, /, *, axis: int = 0) -> Any:
@@ -123,7 +107,9 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 
 fast = {
-    name: getattr(module, name) for module in (attention, layers, norms, random, windows) for name in module.__all__
+    name: getattr(module, name)
+    for module in (attention, indexing, layers, norms, random, windows)
+    for name in module.__all__
 }
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
     for name in module.__all__:
@@ -148,7 +134,6 @@ backend = Backend(
     negative=operator.neg,
     conj=conj,
     getitem=getitem,
-    at_add=at_add,
     stack=stack,
     sum_product=sum_product,
     **fast,

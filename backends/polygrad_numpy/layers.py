@@ -28,6 +28,8 @@ __all__ = [
     "masked_scale",
     "matmul",
     "relu_backward",
+    "sigmoid",
+    "silu",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
@@ -44,6 +46,8 @@ MANY = 1 << 12  # below this, the calls cost more than the memory
 LEVEL = 16.0  # exp(16) = 9e6: exponentials of values up to there need no shift, their sums and products lose nothing in float32
 FEW_ROWS = 4  # of an embedding: from so few on, a sum for each is faster
 WORDS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+BITS = {4: np.int32, 8: np.int64}
+LARGEST = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}  # exp of more is infinite
 # erf(z) = 1 - t (((E0 t + E1) t + ...) t + E4) exp(-z^2), t = 1 / (1 + ERF_SCALE z), to 1.5e-7 for z >= 0:
 # Abramowitz and Stegun, "Handbook of mathematical functions" (1964), 7.1.26
 ERF_SCALE, ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
@@ -63,20 +67,64 @@ def _flat(*arrays: np.ndarray) -> list[np.ndarray] | None:
     return [a.reshape(-1) for a in turned] if turned[0].flags.c_contiguous else None
 
 
+def _laid_as(x: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A copy of x in the order of another array's memory: the cotangent of a sum is one number, repeated by strides of 0."""
+    y = np.empty_like(like, dtype=x.dtype)
+    np.copyto(y, x)
+    return y
+
+
 # ------------------------------------------------------------------------------------------------------------- pointwise
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Any:
-    """The op `where`, for 0 in place of x2: the words of x1 and a mask of bits, 4 times faster than a choice."""
-    if (type(x2) is not int and type(x2) is not float) or x2 != 0 or type(x1) is not np.ndarray or x1.size < MANY:
+    """The op `where` of words of 4 or 8 bytes, by bits: as fast for any condition (NumPy's choice takes 5 times as long at random)."""
+    inverted = type(x1) is not np.ndarray
+    x, other = (x2, x1) if inverted else (x1, x2)
+    if type(x) is not np.ndarray or x.size < MANY or condition.shape != x.shape or condition.dtype != bool:
         return NotImplemented
-    word = WORDS.get(x1.dtype)
-    if word is None or condition.shape != x1.shape or condition.dtype != bool or math.copysign(1, x2) < 0:
+    word = BITS.get(x.itemsize)
+    if word is None or x.dtype.kind not in "fiuc":
         return NotImplemented
-    mask = np.negative(condition.view(np.int8), dtype=word)
-    if x1.strides[-1] != x1.itemsize and not x1.flags.forc:
-        x1 = x1.copy(order="K")
-    return np.bitwise_and(mask, x1.view(word), out=mask).view(x1.dtype)
+    in_order = condition.flags.c_contiguous
+    if type(other) is np.ndarray:
+        if other.dtype != x.dtype or other.shape != x.shape or not in_order:
+            return NotImplemented
+        bits = np.ascontiguousarray(other).reshape(-1).view(word)
+    elif x.dtype in WORDS and (type(other) is int or type(other) is float):
+        bits = x.dtype.type(other).view(word)
+    else:
+        return NotImplemented
+    if not in_order:
+        return NotImplemented if inverted or bits else _kept(condition, x, word)
+    y = np.empty(x.shape, x.dtype)
+    flat = np.ascontiguousarray(x).reshape(-1).view(word), condition.reshape(-1).view(np.int8), y.reshape(-1).view(word)
+    small, mask = np.empty(min(PART, x.size), np.int8), np.empty(min(PART, x.size), word)
+    for start in range(0, x.size, PART):
+        bits_of_x, chosen, made = (a[start : start + PART] for a in flat)
+        ones, all_ones = small[: made.size], mask[: made.size]
+        np.subtract(chosen, 1, out=ones) if inverted else np.negative(chosen, out=ones)
+        all_ones[...] = ones  # -1, which is all bits, where x is chosen
+        if bits.ndim:
+            there = bits[start : start + PART]
+            np.bitwise_xor(bits_of_x, there, out=made)
+            made &= all_ones
+            made ^= there
+        elif bits:
+            np.bitwise_xor(bits_of_x, bits, out=made)
+            made &= all_ones
+            made ^= bits
+        else:
+            np.bitwise_and(bits_of_x, all_ones, out=made)
+    return y
+
+
+def _kept(condition: np.ndarray, x: np.ndarray, word: Any) -> np.ndarray:
+    """x where the condition holds and 0 elsewhere, for arrays of any strides."""
+    mask = np.negative(condition.view(np.int8)).astype(word)
+    if x.strides[-1] != x.itemsize and not x.flags.forc:
+        x = x.copy(order="K")
+    return np.bitwise_and(mask, x.view(word), out=mask).view(x.dtype)
 
 
 def relu_backward(g: Any, y: Any, /) -> Any:
@@ -94,10 +142,10 @@ def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
 
 def _by_parts(part: Callable[..., None], x: Any, *more: Any) -> Any:
     """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike; there are three scratches."""
-    if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray for a in more):
+    if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray or a.shape != x.shape for a in more):
         return NotImplemented
     y = np.empty_like(x)
-    flat = _flat(x, *more, y)
+    flat = _flat(x, *[a if a.strides == x.strides else _laid_as(a, x) for a in more], y)
     if flat is None:
         return NotImplemented
     scratch = aligned(x.dtype, *[(min(PART, x.size),)] * 3)
@@ -170,6 +218,29 @@ def _gelu_exact_backward(
     bell *= 1 / math.sqrt(2 * math.pi)
     z += bell
     np.multiply(z, g, out=y)
+
+
+def _sigmoid(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+    np.negative(a, out=z)
+    np.minimum(z, LARGEST[a.dtype], out=z)
+    np.exp(z, out=z)
+    z += 1
+    np.divide(1, z, out=z)
+
+
+def _silu(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+    _sigmoid(a, z)
+    z *= a
+
+
+def sigmoid(x: Any, /) -> Any:
+    """The op `sigmoid`; what is less than exp(-88), or exp(-709) in float64, counts as that."""
+    return _by_parts(_sigmoid, x) if x.dtype in WORDS else NotImplemented
+
+
+def silu(x: Any, /) -> Any:
+    """The op `silu`."""
+    return _by_parts(_silu, x) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_tanh(x: Any, /) -> Any:

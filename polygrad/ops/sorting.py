@@ -33,6 +33,13 @@ def min_with_indices(xp, x, dim, keepdim=False):
     return _picked(xp, x, xp.argmin(x, axis=dim, keepdims=True), dim, keepdim)
 
 
+@discrete(dtypes="real", cases=[case((3, 5), k=2, axis=1, largest=True), case((3, 5), k=2, axis=0, largest=False)])
+def top_indices(xp, x, /, *, k, axis, largest):
+    """The indices of the `k` largest (or smallest) elements along an axis, in their order, the first of equal ones first."""
+    order = xp.argsort(x, axis=axis, descending=largest)
+    return order[(slice(None),) * axis + (slice(0, k), ...)]
+
+
 @composite(dtypes="real", cases=[case((3, 5), k=2), case((3, 5), k=2, dim=0, largest=False)])
 def topk(xp, input, k, dim=-1, largest=True, sorted=True):
     """The `k` largest (or smallest) elements along an axis, in order, and their indices.
@@ -42,6 +49,5 @@ def topk(xp, input, k, dim=-1, largest=True, sorted=True):
     d = dim % len(input.shape)
     if not 0 <= k <= input.shape[d]:
         raise RuntimeError(f"topk: k = {k} is out of range for an axis of size {input.shape[d]}")
-    order = xp.argsort(input, axis=d, descending=largest)
-    indices = order[(slice(None),) * d + (slice(0, k), ...)]
+    indices = xp.top_indices(input, k=k, axis=d, largest=largest)
     return xp.take_along_axis(input, indices, axis=d), indices
