@@ -337,6 +337,40 @@ def test_off_is_silent():
 
 
 @needs_onednn
+@pytest.mark.parametrize("shift", [0.0, 300.0])
+def test_cross_entropy_of_a_large_matrix(shift, monkeypatch):
+    """Beside the bodies in float64, whatever the size of the scores; what is not finite is left to NumPy."""
+    onednn.loaded()
+    backend, used, exp_less = get_backend("numpy").ready(), [], onednn_pointwise.exp_less
+    monkeypatch.setattr(onednn_pointwise, "exp_less", lambda *given: used.append(exp_less(*given)) or used[-1])
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((401, 130)) * 5 + shift * rng.standard_normal((401, 1))).astype("f4")
+    x[0, 1:] = x[1, ::2] = -math.inf
+    target, g, more = rng.integers(0, 130, 401), np.float32(0.7), rng.standard_normal(401).astype("f4")
+    target[0], target[1] = 0, 1
+    params = {"axis": 1, "ignore_index": -1, "reduction": "mean"}
+    found = backend.fast["softmax_cross_entropy"](x, target, **params)
+    back = backend.fast["softmax_cross_entropy_backward"](g, more, x, target, found[1], **params)
+    assert [u is not NotImplemented for u in used] == [True, True]
+    wide = x.astype("f8")
+    slow = backend.reference(declared.op("softmax_cross_entropy"))(wide, target, **params)
+    for a, b in zip(found, slow, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    wide_back = backend.reference(declared.op("softmax_cross_entropy_backward"))
+    expected = wide_back(np.float64(g), more.astype("f8"), wide, target, found[1].astype("f8"), **params)
+    np.testing.assert_allclose(back, expected, rtol=1e-4, atol=1e-6)
+    for bad in (math.nan, math.inf):
+        x[5, 3] = bad
+        with np.errstate(invalid="ignore"):
+            loss, lse = backend.fast["softmax_cross_entropy"](x, target, **params)
+            d = backend.fast["softmax_cross_entropy_backward"](g, None, x, target, lse, **params)
+        assert math.isnan(loss)
+        assert math.isnan(lse[5])
+        assert np.isnan(d[5]).all()
+        assert np.isfinite(d[6:]).all()
+
+
+@needs_onednn
 @pytest.mark.parametrize("rule", ["descend", "accelerate"])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_updates_of_large_parameters(rule, nesterov, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polygrad_numpy import onednn_matmul
+from polygrad_numpy import onednn_matmul, onednn_pointwise
 from polygrad_numpy.blas import add_outer
 from polygrad_numpy.memory import aligned
 
@@ -373,22 +373,30 @@ def any_outside_classes(target: Any, /, *, classes: int, ignore_index: int) -> A
     return NotImplemented
 
 
+def _exp_less(x: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """exp(x - less) with a number for each row."""
+    y = onednn_pointwise.exp_less(x, less)
+    if y is NotImplemented:
+        y = np.subtract(x, less[:, None])
+        np.exp(y, out=y)
+    return y
+
+
 def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: int, reduction: str) -> Any:
-    """The op `softmax_cross_entropy` of a matrix, in place on one copy of it."""
+    """The op `softmax_cross_entropy` of a matrix, which makes one array of its size."""
     if not _classes(x, target, axis):
         return NotImplemented
-    rows, top = np.arange(len(x)), _maxima(x)
-    z = np.subtract(x, top)
+    rows, top = np.arange(len(x)), _maxima(x)[:, 0]
     some = ignore_index in target
     ignored = target == ignore_index if some else None
-    losses = z[rows, np.where(ignored, 0, target) if some else target]
-    np.exp(z, out=z)
-    lse = np.matmul(z, np.ones(z.shape[1], z.dtype))
+    losses = x[rows, np.where(ignored, 0, target) if some else target]
+    losses -= top
+    lse = np.matmul(_exp_less(x, top), np.ones(x.shape[1], x.dtype))
     np.log(lse, out=lse)
     np.subtract(lse, losses, out=losses)
     if some:
         losses[ignored] = 0
-    lse += top[:, 0]
+    lse += top
     if reduction == "none":
         return losses, lse
     total = np.add.reduce(losses)
@@ -400,7 +408,7 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
 def softmax_cross_entropy_backward(
     g: Any, g_lse: Any, x: Any, target: Any, lse: Any, /, *, axis: int, ignore_index: int, reduction: str
 ) -> Any:
-    """The function `softmax_cross_entropy_backward` of a matrix, in place on one copy of it."""
+    """The function `softmax_cross_entropy_backward` of a matrix, in place on one array of its size."""
     if g is None or g.dtype != x.dtype or not _classes(x, target, axis) or lse.dtype != x.dtype:
         return NotImplemented
     some = ignore_index in target
@@ -408,8 +416,7 @@ def softmax_cross_entropy_backward(
     if reduction == "mean":
         g = g / x.dtype.type(max(len(x) - (np.add.reduce(ignored) if some else 0), 1))
     loss = np.where(ignored, 0, g) if some else g
-    d = np.subtract(x, lse[:, None])
-    np.exp(d, out=d)
+    d = _exp_less(x, lse)
     slope = loss if g_lse is None else loss + g_lse
     d *= slope[:, None] if slope.ndim else slope
     d[np.arange(len(x)), np.where(ignored, 0, target) if some else target] -= loss

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 TRAINING, ACCURATE = 64, 0x30000
-RELU, GELU_TANH, GELU_ERF, MULTIPLY = 0x20, 0x2B, 0x31, 0x1FFF1
+RELU, EXP, GELU_TANH, GELU_ERF, MULTIPLY, SUBTRACT = 0x20, 0x2A, 0x2B, 0x31, 0x1FFF1, 0x1FFF5
 SRC, FACTOR, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
 
@@ -108,6 +108,30 @@ def scale_by(x: np.ndarray, factor: np.ndarray, rows: int, columns: int) -> bool
     if run is not None:
         run(x, factor, x)
     return run is not None
+
+
+def _exp_less(lib: Library, whole: Descriptor, few: Descriptor) -> Primitive:
+    a, b = described(lib, whole), described(lib, few)
+    then, steps = lib.make("primitive_attr_create"), lib.make("post_ops_create")
+    lib.functions["post_ops_append_eltwise"](steps, EXP, 0.0, 0.0)
+    lib.functions["primitive_attr_set_post_ops"](then, steps)
+    made = lib.make("binary_primitive_desc_create", lib.engine, SUBTRACT, a, b, a, then)
+    return Primitive(lib, made, [(SRC, whole, None), (FACTOR, few, None)], [(DST, whole, None)])
+
+
+def exp_less(x: np.ndarray, less: np.ndarray) -> Any:
+    """exp(x - less) for a matrix and a number for each row, all finite; declines small ones, and where there is no way."""
+    if not taken(x, less) or x.size < MANY or not (x.flags.c_contiguous and less.flags.c_contiguous):
+        return NotImplemented
+    if not np.isfinite(less).all():
+        return NotImplemented  # oneDNN's exponential of NaN is a number
+    whole, few = dense(x.shape), dense((len(x), 1))
+    run = primitive(("exp less", whole), lambda lib: _exp_less(lib, whole, few))
+    if run is None:
+        return NotImplemented
+    y = np.empty(x.shape, np.float32)
+    run(x, less, y)
+    return y
 
 
 def _softmax(lib: Library, shape: tuple[int, ...], back: bool) -> Primitive:
