@@ -13,11 +13,12 @@ from polygrad.nn import init
 from polygrad.nn.module import Module
 from polygrad.nn.parameter import Parameter
 from polygrad.nn.utils.rnn import PackedSequence, packed_places, padded_places
-from polygrad.ops.composite import relu, sigmoid
+from polygrad.ops.composite import relu
 from polygrad.ops.creation import empty
 from polygrad.ops.elementwise import tanh
 from polygrad.ops.indexing import take, where
-from polygrad.ops.shapes import chunk, concat, stack, unstack
+from polygrad.ops.recurrent import gru_step, lstm_step
+from polygrad.ops.shapes import concat, stack, unstack
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 
@@ -36,18 +37,11 @@ def _relu_step(x: Tensor, h: Tensor, state: State) -> State:
 
 
 def _lstm_step(x: Tensor, h: Tensor, state: State) -> State:
-    """Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000)."""
-    i, f, g, o = chunk(x + h, 4, -1)
-    c = sigmoid(f) * state[1] + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
+    return lstm_step(x + h, state[1])[:2]
 
 
 def _gru_step(x: Tensor, h: Tensor, state: State) -> State:
-    """Cho et al. (2014); the reset gate is applied behind the product, as in PyTorch."""
-    (xr, xz, xn), (hr, hz, hn) = chunk(x, 3, -1), chunk(h, 3, -1)
-    z = sigmoid(xz + hz)
-    n = tanh(xn + sigmoid(xr + hr) * hn)
-    return (n + z * (state[0] - n),)
+    return gru_step([x, h, state[0]])[:1]
 
 
 # Step, and how many times the hidden size its projections have.

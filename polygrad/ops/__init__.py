@@ -8,7 +8,7 @@ from polygrad.core.backend import declared
 
 _RARE = (
     "activations counting diagonals einsum elementwise_beyond fft fft_planes indexing_beyond layers linalg linalg_beyond "
-    "linalg_decompositions linalg_solving pooling sets shapes_beyond special special_bessel special_erf special_gamma "
+    "linalg_decompositions linalg_solving pooling recurrent sets shapes_beyond special special_bessel special_erf special_gamma "
     "statistics windows"
 )
 declared.rest = tuple([f"polygrad.ops.{module}" for module in _RARE.split()])
