@@ -140,15 +140,15 @@ def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
     return made
 
 
-def _by_parts(part: Callable[..., None], x: Any, *more: Any) -> Any:
-    """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike; there are three scratches."""
+def _by_parts(part: Callable[..., None], x: Any, *more: Any, scratches: int = 3) -> Any:
+    """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike."""
     if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray or a.shape != x.shape for a in more):
         return NotImplemented
     y = np.empty_like(x)
     flat = _flat(x, *[a if a.strides == x.strides else _laid_as(a, x) for a in more], y)
     if flat is None:
         return NotImplemented
-    scratch = aligned(x.dtype, *[(min(PART, x.size),)] * 3)
+    scratch = aligned(x.dtype, *[(min(PART, x.size),)] * scratches) if scratches else []
     for start in range(0, x.size, PART):
         vectors = [v[start : start + PART] for v in flat]
         size = vectors[0].size
@@ -220,7 +220,7 @@ def _gelu_exact_backward(
     np.multiply(z, g, out=y)
 
 
-def _sigmoid(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+def _sigmoid(a: np.ndarray, z: np.ndarray) -> None:
     np.negative(a, out=z)
     np.minimum(z, LARGEST[a.dtype], out=z)
     np.exp(z, out=z)
@@ -228,19 +228,19 @@ def _sigmoid(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
     np.divide(1, z, out=z)
 
 
-def _silu(a: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
+def _silu(a: np.ndarray, z: np.ndarray) -> None:
     _sigmoid(a, z)
     z *= a
 
 
 def sigmoid(x: Any, /) -> Any:
     """The op `sigmoid`; what is less than exp(-88), or exp(-709) in float64, counts as that."""
-    return _by_parts(_sigmoid, x) if x.dtype in WORDS else NotImplemented
+    return _by_parts(_sigmoid, x, scratches=0) if x.dtype in WORDS else NotImplemented
 
 
 def silu(x: Any, /) -> Any:
     """The op `silu`."""
-    return _by_parts(_silu, x) if x.dtype in WORDS else NotImplemented
+    return _by_parts(_silu, x, scratches=0) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_tanh(x: Any, /) -> Any:

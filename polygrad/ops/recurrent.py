@@ -7,6 +7,11 @@ from polygrad.core import case, general
 __all__ = ["gru_step", "lstm_step"]
 
 
+def _check(name, gates, state, count):
+    if gates.shape[-1] != count * state.shape[-1]:
+        raise ValueError(f"{name}: expected {count} gates for each of {state.shape[-1]} units, got {gates.shape[-1]}")
+
+
 def _parts(a, count):
     """`count` equal parts of the last axis."""
     n = a.shape[-1] // count
@@ -68,8 +73,9 @@ def lstm_step(xp, gates, c, /):
     """(h, c, activations): the next state of an LSTM, and its gates i, f, g, o behind their functions.
 
     `gates` (*, 4 H) are those before them, `c` (*, H) is the cell state. Hochreiter and Schmidhuber (1997), with the forget
-    gate of Gers et al. (2000).
+    gate of Gers et al. (2000). Raises ValueError for sizes that do not fit.
     """
+    _check("lstm_step", gates, c, 4)
     s = xp.sigmoid(gates)
     i, f, _, o = _parts(s, 4)
     z = xp.tanh(_parts(gates, 4)[2])
@@ -113,8 +119,9 @@ def gru_step(xp, arrays, /):
     """(h, activations): the next state of a GRU, and its gates r, z, n behind their functions.
 
     `arrays` are [the projections (*, 3 H) of the input and of the state, the state (*, H)]. Cho et al. (2014); the reset gate is
-    applied behind the product, as in PyTorch.
+    applied behind the product, as in PyTorch. Raises ValueError for sizes that do not fit.
     """
+    _check("gru_step", arrays[0], arrays[2], 3)
     (x_r, x_z, x_n), (h_r, h_z, h_n), state = _parts(arrays[0], 3), _parts(arrays[1], 3), arrays[2]
     r, z = xp.sigmoid(x_r + h_r), xp.sigmoid(x_z + h_z)
     n = xp.tanh(x_n + r * h_n)
