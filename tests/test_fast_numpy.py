@@ -14,8 +14,9 @@ import polygrad as pg
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
-blas, blocks, layers, memory, norms = (
-    importlib.import_module(f"polygrad_numpy.{part}") for part in ("blas", "blocks", "layers", "memory", "norms")
+blas, blocks, convolution, depthwise, layers, memory, norms = (
+    importlib.import_module(f"polygrad_numpy.{part}")
+    for part in ("blas", "blocks", "convolutions", "depthwise", "layers", "memory", "norms")
 )
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
@@ -100,20 +101,73 @@ def test_convolution_and_its_transposes(drawn):
             close(fast, slow())
 
 
-@pytest.mark.parametrize("size", [(70, 40), (30, 150), (3, 9)])
-def test_convolution_in_several_blocks_and_tiles(size):
+SHAPES = [  # x, w, stride, padding, dilation, groups
+    ((3, 16, 70, 40), (5, 16, 3, 3), (1, 2), ((1, 1), (2, 1)), (1, 1), 1),
+    ((3, 4, 30, 21), (8, 1, 3, 3), (1, 1), ((1, 1), (2, -1)), (2, 1), 4),
+    ((9, 6, 7, 6), (4, 3, 3, 2), (2, 1), ((0, 2), (-1, 1)), (1, 2), 2),
+    ((9, 3, 15, 12), (7, 3, 4, 5), (2, 2), ((3, 3), (2, 1)), (1, 1), 1),
+    ((17, 5, 8, 9), (6, 5, 3, 3), (1, 1), ((1, 1), (1, 1)), (2, 1), 1),
+    ((2, 3, 8, 5, 6), (5, 3, 3, 2, 3), (3, 1, 1), ((2, 1), (0, 1), (1, 1)), (2, 1, 1), 1),
+    ((4, 3, 41), (2, 3, 5), (1,), ((2, 2),), (1,), 1),
+]
+
+
+@pytest.mark.parametrize("way", ["as they are", "small blocks", "in the order of the weight", "no library"])
+@pytest.mark.parametrize("case", SHAPES, ids=lambda case: "x".join(map(str, case[0])))
+def test_convolution_in_all_its_ways(case, way, monkeypatch):
+    if way == "small blocks":
+        for module, name, value in (
+            (convolution, "BLOCK", 64),
+            (convolution, "PRODUCT", 4),
+            (convolution, "PLANE", 40),
+            (convolution, "TALL", 0),
+            (convolution, "WORTH", 0),
+            (convolution, "LARGE", 0),
+            (convolution, "THICK", 0),
+            (depthwise, "BLOCK", 1 << 11),
+            (depthwise, "DOT", 50),
+            (depthwise, "SHORT", 0),
+            (depthwise, "STRIDED", 0),
+        ):
+            monkeypatch.setattr(module, name, value)
+    elif way == "in the order of the weight":
+        monkeypatch.setattr(convolution, "WORTH", math.inf)
+    elif way == "no library":
+        monkeypatch.setattr(blas, "_gemm", lambda dtype: None)
+        monkeypatch.setattr(blas, "_omatcopy", lambda dtype: None)
+        monkeypatch.setattr(convolution, "FEWER", 0)
+    x_shape, w_shape, stride, padding, dilation, groups = case
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     rng = np.random.default_rng(0)
-    for channels, outputs, groups in ((16, 5, 1), (4, 8, 4)):
-        x = rng.standard_normal((3, channels, *size))
-        w = rng.standard_normal((outputs, channels // groups, 3, 3))
-        geometry = {"stride": (1, 2), "padding": ((1, 1), (2, 1)), "dilation": (1, 1), "groups": groups}
-        y, slow = both("conv", x, w, **geometry)
-        close(y, slow())
-        fast, slow = both("conv_weight", x, y, shape=(3, 3), **geometry)
-        close(fast, slow())
-        fast, slow = both("conv_input", y, w, shape=size, **geometry)
+    x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
+    y, slow = both("conv", x, w, **geometry)
+    close(y, slow())
+    z = rng.standard_normal(y.shape)
+    for name, operands, shape in (("conv_weight", (x, z), w_shape[2:]), ("conv_input", (z, w), x_shape[2:])):
+        fast, slow = both(name, *operands, shape=shape, **geometry)
         if fast is not NotImplemented:
             close(fast, slow())
+    fast = numpy().arrays.conv_input(z, w, shape=x_shape[2:], **geometry)
+    assert np.vdot(fast, x) == pytest.approx(np.vdot(z, y), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_products_and_transposes_by_the_library(dtype):
+    rng = np.random.default_rng(0)
+    made = lambda *s: rng.standard_normal(s).astype(dtype)  # noqa: E731
+    left = [made(5, 7), made(7, 5).T, made(5, 9)[:, :7], made(5, 14)[:, ::2], made(1, 7).repeat(5, 0)[::-1]]
+    for a, b in itertools.product(left, [made(7, 3), made(3, 7).T, made(7, 6)[:, 3:], made(7, 3)[::-1]]):
+        for whole in (np.full((5, 3), np.nan, dtype), np.full((5, 8), np.nan, dtype), np.full((5, 6), np.nan, dtype)):
+            y = whole[:, ::2] if whole.shape[1] == 6 else whole[:, :3]
+            blas.multiply_add(a, b, y, False)
+            close(y, a @ b)
+            blas.multiply_add(a, b, y, True)
+            close(y, 2 * (a @ b))
+            assert np.isnan(whole).sum() == whole.size - y.size
+    for shape in ((1, 1), (1, 9), (9, 1), (70, 3), (33, 65)):
+        x, y = made(*shape), np.empty(shape[::-1], dtype)
+        blas.transpose(x, y)
+        assert (y == x.T).all()
 
 
 def test_the_gradient_of_a_weight_is_in_order():

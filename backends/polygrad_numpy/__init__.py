@@ -11,6 +11,7 @@ from polygrad.core import Backend
 from polygrad_numpy import (
     attention,
     blocks,
+    convolutions,
     indexing,
     layers,
     memory,
@@ -108,7 +109,7 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 fast = {
     name: getattr(module, name)
-    for module in (attention, indexing, layers, norms, random, windows)
+    for module in (attention, convolutions, indexing, layers, norms, random, windows)
     for name in module.__all__
 }
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):

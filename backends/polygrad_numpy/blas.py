@@ -1,4 +1,8 @@
-"""NumPy's own OpenBLAS, called by ctypes: how many threads it uses, and updates in one pass that NumPy has no function for."""
+"""NumPy's own OpenBLAS, called by ctypes: how many threads it uses, and what NumPy has no function for.
+
+That is updates in one pass, a product that is added to what is there, and a transposition of 0.4 to 0.9 ns an element
+(NumPy's copy: 1 to 4, 7 for 32 columns of 50176 rows).
+"""
 
 import ctypes
 import os
@@ -8,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["add_outer", "address", "axpby_of", "set_threads"]
+__all__ = ["add_outer", "address", "axpby_of", "multiply_add", "set_threads", "transpose"]
 
 STYLES = (("scipy_", "64_"), ("", "64_"), ("", ""))  # how NumPy's wheels and others name the functions
 INDEX, POINTER, NUMBER = ctypes.c_int64, ctypes.c_void_p, object()
-ROW_MAJOR = 101
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # CBLAS's numbers
 LETTERS = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("d", ctypes.c_double)}
 
 _from_buffer, _address_of = ctypes.c_char.from_buffer, ctypes.addressof
@@ -89,3 +93,49 @@ def _function(name: str, dtype: Any, *arguments: Any) -> Callable[..., None] | N
         function.argtypes = [number if a is NUMBER else a for a in arguments]
         function.restype = None
     return function
+
+
+@cache
+def _gemm(dtype: Any) -> Callable[..., None] | None:
+    matrix = (POINTER, INDEX)
+    return _function("gemm", dtype, *[ctypes.c_int] * 3, *[INDEX] * 3, NUMBER, *matrix, *matrix, NUMBER, *matrix)
+
+
+@cache
+def _omatcopy(dtype: Any) -> Callable[..., None] | None:
+    return _function("omatcopy", dtype, *[ctypes.c_int] * 2, INDEX, INDEX, NUMBER, *[POINTER, INDEX] * 2)
+
+
+def _operand(x: np.ndarray) -> tuple[int, int] | None:
+    """How BLAS reads the elements of a matrix: plain or transposed, and the distance of its rows; None for other memory."""
+    (rows, columns), (down, along), size = x.shape, x.strides, x.itemsize
+    if along == size and down >= columns * size and down % size == 0:
+        return PLAIN, down // size
+    if down == size and along >= rows * size and along % size == 0:
+        return TRANSPOSED, along // size
+    return None
+
+
+def multiply_add(a: np.ndarray, b: np.ndarray, y: np.ndarray, add: bool) -> None:
+    """Write a @ b to y, or add it: matrices of one data type, the rows of y without gaps between their elements."""
+    gemm = _gemm(y.dtype)
+    first, second, third = (_operand(x) for x in (a, b, y))
+    if gemm is None or first is None or second is None or third is None or third[0] != PLAIN:
+        if add:
+            y += np.matmul(a, b)
+        else:
+            np.matmul(a, b, out=y)
+        return
+    at = [x.__array_interface__["data"][0] for x in (a, b, y)]
+    sizes = y.shape[0], y.shape[1], a.shape[1]
+    gemm(ROW_MAJOR, first[0], second[0], *sizes, 1.0, at[0], first[1], at[1], second[1], float(add), at[2], third[1])
+
+
+def transpose(x: np.ndarray, y: np.ndarray) -> None:
+    """Write the transpose of a matrix x to y; both are C-contiguous and of one data type."""
+    omatcopy, (rows, columns) = _omatcopy(x.dtype), x.shape
+    if omatcopy is None:
+        np.copyto(y, x.T)
+        return
+    source, target = (a.__array_interface__["data"][0] for a in (x, y))
+    omatcopy(ROW_MAJOR, TRANSPOSED, rows, columns, 1.0, source, columns, target, rows)
