@@ -79,18 +79,21 @@ def sums_at(y: np.ndarray, values: np.ndarray, places: np.ndarray) -> None:
         return
     first, done = np.cumsum(counts) - counts, 0
     here = np.flatnonzero(counts)
+    lead: tuple[slice, ...] = (FULL,)
+    if y.shape[0] == 1:  # NumPy indexes the first axis a tenth faster
+        y, values, lead = y[0], values[0], ()
     while len(here) > max(FEW_ROWS, most - done):
         chosen = first[here] + done
-        part = values[:, chosen if order is None else order[chosen]]
+        part = values[*lead, chosen if order is None else order[chosen]]
         if len(here) == n:
             y += part
         else:
-            y[:, here] += part
+            y[*lead, here] += part
         done += 1
         here = here[counts[here] > done]
     for place in here.tolist():
         run = slice(first[place] + done, first[place] + counts[place])
-        y[:, place] += values[:, run if order is None else order[run]].sum(1)
+        y[*lead, place] += values[*lead, run if order is None else order[run]].sum(len(lead))
 
 
 def at_add(x: Any, value: Any, /, *, key: Any) -> Any:
