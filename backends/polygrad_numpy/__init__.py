@@ -22,6 +22,7 @@ from polygrad_numpy import (
     onednn_norm,
     onednn_pointwise,
     onednn_pool,
+    parts,
     random,
     windows,
 )
@@ -126,6 +127,7 @@ backend = Backend(
     to_numpy=to_numpy,
     owned=owned,
     blockwise=blocks.blockwise,
+    pointwise=parts.body_by_parts,
     device=lambda array: "cpu",
     info=info,
     add=operator.add,

@@ -4,7 +4,6 @@ Each function is an op's, in its closed form. What it does not take (small or mi
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from polygrad_numpy import onednn_matmul, onednn_pointwise
 from polygrad_numpy.blas import add_outer
 from polygrad_numpy.indexing import sums_at
-from polygrad_numpy.memory import aligned
+from polygrad_numpy.parts import MANY, PART, WORDS, by_parts
 
 __all__ = [
     "add_channels",
@@ -39,39 +38,14 @@ __all__ = [
     "where",
 ]
 
-PART = (
-    1 << 15
-)  # elements: 128 kB of float32, so that an operand, a result and a temporary stay in the second-level cache
 WIDE = 1 << 15  # elements from which on a bias is added by the BLAS
-MANY = 1 << 12  # below this, the calls cost more than the memory
 LEVEL = 16.0  # exp(16) = 9e6: exponentials of values up to there need no shift, their sums and products lose nothing in float32
-WORDS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 BITS = {4: np.int32, 8: np.int64}
 LARGEST = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}  # exp of more is infinite
 # erf(z) = 1 - t (((E0 t + E1) t + ...) t + E4) exp(-z^2), t = 1 / (1 + ERF_SCALE z), to 1.5e-7 for z >= 0:
 # Abramowitz and Stegun, "Handbook of mathematical functions" (1964), 7.1.26
 ERF_SCALE, ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-
-
-def _flat(*arrays: np.ndarray) -> list[np.ndarray] | None:
-    """The arrays as vectors in the order of their memory, or None unless all are laid out alike, without gaps."""
-    first = arrays[0]
-    for a in arrays:
-        if a.shape != first.shape or a.strides != first.strides or a.dtype != first.dtype:
-            return None
-    if first.flags.c_contiguous:
-        return [a.reshape(-1) for a in arrays]
-    order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
-    turned = [a.transpose(order) for a in arrays]
-    return [a.reshape(-1) for a in turned] if turned[0].flags.c_contiguous else None
-
-
-def _laid_as(x: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A copy of x in the order of another array's memory: the cotangent of a sum is one number, repeated by strides of 0."""
-    y = np.empty_like(like, dtype=x.dtype)
-    np.copyto(y, x)
-    return y
 
 
 # ------------------------------------------------------------------------------------------------------------- pointwise
@@ -138,22 +112,6 @@ def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
     if made is not NotImplemented:
         made *= scale
     return made
-
-
-def _by_parts(part: Callable[..., None], x: Any, *more: Any, scratches: int = 3) -> Any:
-    """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike."""
-    if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray or a.shape != x.shape for a in more):
-        return NotImplemented
-    y = np.empty_like(x)
-    flat = _flat(x, *[a if a.strides == x.strides else _laid_as(a, x) for a in more], y)
-    if flat is None:
-        return NotImplemented
-    scratch = aligned(x.dtype, *[(min(PART, x.size),)] * scratches) if scratches else []
-    for start in range(0, x.size, PART):
-        vectors = [v[start : start + PART] for v in flat]
-        size = vectors[0].size
-        part(*vectors, *(scratch if size == PART else [s[:size] for s in scratch]))
-    return y
 
 
 def _gelu_tanh(a: np.ndarray, y: np.ndarray, z: np.ndarray, *_: np.ndarray) -> None:
@@ -235,32 +193,32 @@ def _silu(a: np.ndarray, z: np.ndarray) -> None:
 
 def sigmoid(x: Any, /) -> Any:
     """The op `sigmoid`; what is less than exp(-88), or exp(-709) in float64, counts as that."""
-    return _by_parts(_sigmoid, x, scratches=0) if x.dtype in WORDS else NotImplemented
+    return by_parts(_sigmoid, x, scratches=0) if x.dtype in WORDS else NotImplemented
 
 
 def silu(x: Any, /) -> Any:
     """The op `silu`."""
-    return _by_parts(_silu, x, scratches=0) if x.dtype in WORDS else NotImplemented
+    return by_parts(_silu, x, scratches=0) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_tanh(x: Any, /) -> Any:
     """The op `gelu_tanh`."""
-    return _by_parts(_gelu_tanh, x) if x.dtype in WORDS else NotImplemented
+    return by_parts(_gelu_tanh, x) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
     """The function `gelu_tanh_backward`."""
-    return _by_parts(_gelu_tanh_backward, x, g) if x.dtype in WORDS else NotImplemented
+    return by_parts(_gelu_tanh_backward, x, g) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_exact(x: Any, /) -> Any:
     """The op `gelu_exact` in float32."""
-    return _by_parts(_gelu_exact, x) if x.dtype == np.float32 else NotImplemented
+    return by_parts(_gelu_exact, x) if x.dtype == np.float32 else NotImplemented
 
 
 def gelu_exact_backward(g: Any, x: Any, /) -> Any:
     """The function `gelu_exact_backward` in float32."""
-    return _by_parts(_gelu_exact_backward, x, g) if x.dtype == np.float32 else NotImplemented
+    return by_parts(_gelu_exact_backward, x, g) if x.dtype == np.float32 else NotImplemented
 
 
 # ------------------------------------------------------------------------------------------- images that are channels-last

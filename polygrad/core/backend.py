@@ -259,6 +259,8 @@ class Backend:
             on arrays of one shape, part by part, the i-th written into arrays[j] where j is the i-th of `reusable` (None for a
             new array); NotImplemented for arrays that it does not take. Optimizers use it, and add the name of their rule, its
             numbers and its options, for a library that does the same in its own way.
+        pointwise: `pointwise(op, body)` gives what stands for the body of a pointwise op: a function with equal results that is
+            done sooner, or the body.
         devices: callable that lists the library's devices; the standard's info function by default.
         compiler: what `polygrad.jit` needs of the library's compiler (a `Compiler`); None where there is none.
         device: raw array -> its device, where the standard's attribute does not answer.
@@ -280,6 +282,7 @@ class Backend:
         to_numpy: Callable[[Any], Any] | None = None,
         owned: Callable[[Any, int], bool] | None = None,
         blockwise: Callable[..., Any] | None = None,
+        pointwise: Callable[[Any, Callable[..., Any]], Callable[..., Any]] | None = None,
         devices: Callable[[], list[Any]] | None = None,
         compiler: Compiler | None = None,
         device: Callable[[Any], Any] | None = None,
@@ -292,6 +295,7 @@ class Backend:
         self.fast = {key.replace("__", "."): function for key, function in fast.items()}
         self.owned = owned
         self.blockwise = blockwise
+        self.pointwise = pointwise
         self.compiler = compiler
         self.device = device or compat().device
         self.synchronize = synchronize or (lambda array: array)
@@ -371,6 +375,8 @@ class Backend:
     def implementation(self, op: Any) -> Callable[..., Any]:
         """The function on raw arrays that stands for `op` here: override, body, library function or polyfill."""
         reference = self.reference(op)
+        if self.pointwise is not None and op.kind == "pointwise" and op.body is not None:
+            reference = self.pointwise(op, reference)
         fast = self.fast.get(op.name)
         if fast is None:
             return reference
