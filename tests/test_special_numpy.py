@@ -2,12 +2,16 @@
 
 import importlib
 
+import mpmath
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import polygrad as pg
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
+from test_fast_numpy import FEW, arrays, both
 
 parts = importlib.import_module("polygrad_numpy.parts")
 
@@ -92,3 +96,85 @@ def test_tensors_take_this_way_and_back():
     np.testing.assert_array_equal(y.detach().numpy(), numpy().reference(declared.ops["lgamma"])(x))
     (g,) = pg.autograd.grad(y.sum(), ours)
     np.testing.assert_array_equal(g.numpy(), numpy().reference(declared.ops["digamma"])(x))
+
+
+# --------------------------------------------------------------------------------------------------- the error functions
+
+# name, reference, ranges of positive numbers (equally many of each power of 2), the largest error in ulp
+ERRORS = [
+    ("erf", mpmath.erf, [(1e-37, 1e-3), (1e-3, 0.5), (0.5, 5), (5, 3e38)], 5),
+    ("erfc", mpmath.erfc, [(1e-37, 1e-3), (1e-3, 0.5), (0.5, 4), (4, 9.19)], 8),
+    ("erfinv", mpmath.erfinv, [(1e-37, 1e-3), (1e-3, 0.5), (0.5, 0.99)], 5),
+]
+
+
+def spread(low, high, count):
+    """Float32 numbers at equal distances of their bits."""
+    ends = (int(np.float32(v).view(np.int32)) for v in (low, high))
+    return np.linspace(*ends, count).astype(np.int32).view(np.float32)
+
+
+@pytest.mark.parametrize("name, reference, ranges, ulps", ERRORS, ids=[e[0] for e in ERRORS])
+def test_error_functions_beside_exact_ones(name, reference, ranges, ulps):
+    x = np.concatenate([spread(low, high, 150) for low, high in ranges])
+    x = np.concatenate([x, -x])
+    got = numpy().fast[name](x)
+    with mpmath.workdps(30):
+        exact = np.array([float(reference(mpmath.mpf(float(v)))) for v in x])
+    error = np.abs(got.astype("f8") - exact) / np.spacing(np.abs(exact).astype("f4"))
+    assert error.max() <= ulps, f"{name}({x[error.argmax()]!r})"
+
+
+def test_erfinv_next_to_its_ends():
+    x = np.nextafter(np.float32(1), np.float32(0)) - np.arange(200, dtype="f4") * np.float32(2**-24)
+    y = numpy().fast["erfinv"](x)
+    with mpmath.workdps(40):
+        exact = np.array([float(mpmath.erfinv(mpmath.mpf(float(v)))) for v in x])
+    np.testing.assert_allclose(y, exact, rtol=4e-7)
+    np.testing.assert_array_equal(numpy().fast["erfinv"](-x), -y)
+
+
+@pytest.mark.parametrize("name", [e[0] for e in ERRORS])
+@FEW
+@given(st.data())
+def test_error_functions_in_every_layout(name, data):
+    x = data.draw(arrays(data.draw(st.sampled_from([(5, 16, 8), (70_000,), (3,), (0, 2)])))) * np.float32(0.3)
+    made, slow = both(name, x)
+    if made is not NotImplemented:
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, slow(), rtol=1e-6)
+    for other in (x.astype("f8"), x.astype("f2"), np.float32(0.5)):
+        assert both(name, other)[0] is NotImplemented
+
+
+@pytest.mark.parametrize("name", [e[0] for e in ERRORS])
+def test_error_functions_at_their_ends(name):
+    largest, least = np.finfo("f4").max, np.float32(1e-45)
+    for count in (1, 40_000):
+        x = np.array([0.0, np.inf, np.nan, 1, 1.5, largest, 1e-3] * count, "f4")
+        x = np.concatenate([x, -x])
+        with np.errstate(all="raise"):
+            made, slow = both(name, x)
+        with np.errstate(all="ignore"):
+            wanted = slow()
+        np.testing.assert_allclose(made, wanted, rtol=4e-7)
+        np.testing.assert_array_equal(np.signbit(made[made == 0]), np.signbit(wanted[wanted == 0]))
+    if name != "erfc":
+        assert numpy().fast[name](np.array([least, -least])).tolist() == [least, -least]
+
+
+@pytest.mark.parametrize("name", [e[0] for e in ERRORS])
+def test_derivatives_of_error_functions(name):
+    """Both modes and second order beside those of float64, which is the body's."""
+    found = {}
+    for dtype in ("float32", "float64"):
+        x = pg.tensor(np.linspace(-0.9, 0.9, 60_000, dtype="f4").astype(dtype), requires_grad=True)
+        function = getattr(pg, name)
+        y = function(x)
+        (first,) = pg.autograd.grad(y.sum(), x, create_graph=True)
+        (second,) = pg.autograd.grad(first.sum(), x)
+        value, tangent = pg.jvp(function, (x.detach(),), (pg.ones_like(x),))
+        found[dtype] = [t.detach().numpy() for t in (y, first, second, value, tangent)]
+    for single, double in zip(found["float32"], found["float64"], strict=True):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, rtol=3e-6, atol=1e-6)

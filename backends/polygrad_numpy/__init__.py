@@ -24,6 +24,7 @@ from polygrad_numpy import (
     onednn_pool,
     parts,
     random,
+    special,
     windows,
 )
 from polygrad_numpy.namespace import xp
@@ -110,7 +111,7 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 fast = {
     name: getattr(module, name)
-    for module in (attention, convolutions, indexing, layers, norms, random, windows)
+    for module in (attention, convolutions, indexing, layers, norms, random, special, windows)
     for name in module.__all__
 }
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):

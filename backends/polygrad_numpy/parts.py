@@ -39,9 +39,11 @@ def _laid_as(x: np.ndarray, like: np.ndarray) -> np.ndarray:
     return y
 
 
-def by_parts(part: Callable[..., None], x: Any, *more: Any, scratches: int = 3) -> Any:
+def by_parts(part: Callable[..., None], x: Any, *more: Any, scratches: int = 3, least: int = MANY) -> Any:
     """What `part(*vectors, out, *scratch)` writes into `out`, part by part of arrays laid out alike."""
-    if type(x) is not np.ndarray or x.size < MANY or any(type(a) is not np.ndarray or a.shape != x.shape for a in more):
+    if type(x) is not np.ndarray or x.size < least:
+        return NotImplemented
+    if any(type(a) is not np.ndarray or a.shape != x.shape for a in more):
         return NotImplemented
     y = np.empty_like(x)
     vectors = flat(x, *[a if a.strides == x.strides else _laid_as(a, x) for a in more], y)
