@@ -9,6 +9,7 @@ import numpy as np
 
 from polygrad.core import Backend
 from polygrad_numpy import (
+    activations,
     attention,
     blocks,
     convolutions,
@@ -111,7 +112,7 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 fast = {
     name: getattr(module, name)
-    for module in (attention, convolutions, indexing, layers, norms, random, special, windows)
+    for module in (activations, attention, convolutions, indexing, layers, norms, random, special, windows)
     for name in module.__all__
 }
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from polygrad.core import case, pointwise
+from polygrad.core import case, composite, pointwise
+
+
+@composite(dtypes="real floating", cases=[case((3, 4), (3, 4), negative_slope=0.1)])
+def leaky_relu_backward(xp, g, x, /, *, negative_slope):
+    """g where x is positive, negative_slope * g elsewhere."""
+    return xp.where(x > 0, g, g * negative_slope)
 
 
 @pointwise(
-    x=lambda xp, g, x, negative_slope: xp.where(x > 0, g, g * negative_slope),
+    x=lambda xp, g, x, negative_slope: xp.leaky_relu_backward(g, x, negative_slope=negative_slope),
     dtypes="real floating",
     node="LeakyRelu",
     cases=[case((3, 4), negative_slope=0.1)],
@@ -16,8 +22,14 @@ def leaky_relu(xp, x, /, *, negative_slope=0.01):
     return xp.where(x > 0, x, x * negative_slope)
 
 
+@composite(dtypes="real floating", cases=[case((3, 4), (3, 4), (3, 4), alpha=0.5)])
+def elu_backward(xp, g, x, y, /, *, alpha):
+    """g where x is positive, g * (y + alpha) elsewhere, where y is the result of `elu`."""
+    return xp.where(x > 0, g, g * (y + alpha))
+
+
 @pointwise(
-    x=lambda xp, g, x, y, alpha: xp.where(x > 0, g, g * (y + alpha)),
+    x=lambda xp, g, x, y, alpha: xp.elu_backward(g, x, y, alpha=alpha),
     dtypes="real floating",
     cases=[case((3, 4), alpha=1.0), case((3, 4), alpha=0.5)],
 )
@@ -47,8 +59,15 @@ def silu(xp, x, /):
     return x * xp.sigmoid(x)
 
 
+@composite(dtypes="real floating", cases=[case((3, 4), (3, 4), beta=2.0, threshold=1.0)])
+def softplus_backward(xp, g, x, /, *, beta, threshold):
+    """g times the derivative of `softplus` at x."""
+    z = x * beta
+    return xp.where(z > threshold, g, g * xp.sigmoid(z))
+
+
 @pointwise(
-    x=lambda xp, g, x, beta, threshold: xp.where(x * beta > threshold, g, g * xp.sigmoid(x * beta)),
+    x=lambda xp, g, x, beta, threshold: xp.softplus_backward(g, x, beta=beta, threshold=threshold),
     dtypes="real floating",
     cases=[case((3, 4), beta=1.0, threshold=20.0), case((3, 4), beta=2.0, threshold=1.0)],
 )
@@ -70,18 +89,20 @@ def mish(xp, x, /):
     return x * xp.tanh(xp.softplus(x))
 
 
-@pointwise(
-    x=lambda xp, g, x: xp.where(x <= -3, 0, xp.where(x < 3, g * (x / 3 + 0.5), g)),
-    dtypes="real floating",
-    domain=(-5.0, 5.0),
-)
+@composite(dtypes="real floating", domain={"x": (-5.0, 5.0)}, cases=[((3, 4), (3, 4))])
+def hardswish_backward(xp, g, x, /):
+    """g times the derivative of `hardswish` at x."""
+    return xp.where(x <= -3, 0, xp.where(x < 3, g * (x / 3 + 0.5), g))
+
+
+@pointwise(x=lambda xp, g, x: xp.hardswish_backward(g, x), dtypes="real floating", domain=(-5.0, 5.0))
 def hardswish(xp, x, /):
     """x * relu6(x + 3) / 6 (Howard et al., 2019)."""
     return x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
 
 @pointwise(
-    x=lambda xp, g, x, alpha: xp.where(x > 0, g, g * xp.exp(xp.minimum(x, 0) / alpha)),
+    x=lambda xp, g, x, alpha: g * xp.exp(xp.minimum(x, 0) / alpha),
     dtypes="real floating",
     cases=[case((3, 4), alpha=1.0), case((3, 4), alpha=0.5)],
 )
