@@ -1,6 +1,7 @@
 """Pointwise functions of the NumPy adapter: bodies by parts beside the bodies, own paths beside mpmath and the bodies."""
 
 import importlib
+import math
 
 import mpmath
 import numpy as np
@@ -90,7 +91,7 @@ def test_parts_are_taken_of_large_arrays_of_one_layout_only():
 
 
 def test_tensors_take_this_way_and_back():
-    x = np.linspace(0.1, 9, 70_001, dtype="f4")
+    x = np.linspace(0.1, 9, 70_001)
     ours = pg.tensor(x, requires_grad=True)
     y = pg.lgamma(ours)
     np.testing.assert_array_equal(y.detach().numpy(), numpy().reference(declared.ops["lgamma"])(x))
@@ -175,6 +176,70 @@ def test_derivatives_of_error_functions(name):
         (second,) = pg.autograd.grad(first.sum(), x)
         value, tangent = pg.jvp(function, (x.detach(),), (pg.ones_like(x),))
         found[dtype] = [t.detach().numpy() for t in (y, first, second, value, tangent)]
+    for single, double in zip(found["float32"], found["float64"], strict=True):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, rtol=3e-6, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- the gamma family
+
+FAMILY = [
+    ("lgamma", (), lambda x: mpmath.loggamma(x)),
+    ("digamma", (), lambda x: mpmath.digamma(x)),
+    ("polygamma", (1,), lambda x: mpmath.polygamma(1, x)),
+]
+IDS = [f[0] for f in FAMILY]
+
+
+@pytest.mark.parametrize("name, order, reference", FAMILY, ids=IDS)
+def test_the_gamma_family_beside_exact_ones(name, order, reference):
+    ranges = [(1e-18, 1e-3), (1e-3, 0.9), (0.99, 1.01), (1.46, 1.463), (1.2, 1.8), (1.9999, 2.0001), (2, 9), (9, 1e18)]
+    x = np.concatenate([spread(low, high, 80) for low, high in ranges])
+    near = [np.nextafter(np.float32(v), np.float32(w)) for v in (1, 1.4616321, 2) for w in (0, 9)]
+    x = np.concatenate([x, np.array([1, 2, 1.4616321, 1.4616322, *near], "f4")])
+    got = numpy().fast[name](*order, x)
+    with mpmath.workdps(30):
+        exact = np.array([float(reference(mpmath.mpf(float(v)))) for v in x])
+    error = np.abs(got.astype("f8") - exact) / np.spacing(np.abs(exact).astype("f4"))
+    assert error.max() <= 0.6, f"{name}({x[error.argmax()]!r})"
+    if name == "lgamma":
+        assert (got == 0).sum() == np.logical_or(x == 1, x == 2).sum() > 0
+
+
+@pytest.mark.parametrize("name, order, reference", FAMILY, ids=IDS)
+@FEW
+@given(st.data())
+def test_the_gamma_family_in_every_layout(name, order, reference, data):
+    x = np.exp(2 * data.draw(arrays(data.draw(st.sampled_from([(5, 16, 8), (70_000,), (3,), (0, 2)])))))
+    made, slow = both(name, *order, x)
+    if made is not NotImplemented:
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, slow(), rtol=2e-6, atol=1e-6)
+    for other in (x.astype("f8"), np.float32(0.5), *[np.array([1, bad], "f4") for bad in (0, -1, math.inf, math.nan)]):
+        assert both(name, *order, other)[0] is NotImplemented
+    if order:
+        assert both(name, 2, x)[0] is NotImplemented
+
+
+@pytest.mark.parametrize("name, order, reference", FAMILY, ids=IDS)
+def test_the_gamma_family_at_its_ends(name, order, reference):
+    x = np.array([1e-45, 1e-38, 1e-20, 1e20, 1e30, 4e36, np.finfo("f4").max], "f4")
+    with np.errstate(all="raise"):
+        made, slow = both(name, *order, x)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(made, slow(), rtol=1e-6, atol=1e-37)
+
+
+def test_derivatives_of_the_gamma_family():
+    """Of log-gamma up to the third, in both modes, beside those of float64, which are the bodies'."""
+    found = {}
+    for dtype in ("float32", "float64"):
+        x = pg.tensor(np.linspace(0.1, 20, 9000, dtype="f4").astype(dtype), requires_grad=True)
+        derived = [pg.lgamma(x)]
+        for _ in range(3):
+            derived += pg.autograd.grad(derived[-1].sum(), x, create_graph=True)
+        _, tangent = pg.jvp(pg.lgamma, (x.detach(),), (pg.ones_like(x),))
+        found[dtype] = [t.detach().numpy() for t in (*derived, tangent)]
     for single, double in zip(found["float32"], found["float64"], strict=True):
         assert single.dtype == np.float32
         np.testing.assert_allclose(single, double, rtol=3e-6, atol=1e-6)

@@ -26,6 +26,7 @@ from polygrad_numpy import (
     parts,
     random,
     special,
+    special_gamma,
     windows,
 )
 from polygrad_numpy.namespace import xp
@@ -112,7 +113,18 @@ def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Call
 
 fast = {
     name: getattr(module, name)
-    for module in (activations, attention, convolutions, indexing, layers, norms, random, special, windows)
+    for module in (
+        activations,
+        attention,
+        convolutions,
+        indexing,
+        layers,
+        norms,
+        random,
+        special,
+        special_gamma,
+        windows,
+    )
     for name in module.__all__
 }
 for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
