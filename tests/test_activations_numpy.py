@@ -30,6 +30,10 @@ CASES = [
     ("softplus", 1, {"beta": 2.5, "threshold": 18.0}, False),
     ("softplus_backward", 2, {"beta": 1.0, "threshold": 20.0}, False),
     ("softplus_backward", 2, {"beta": 2.5, "threshold": 18.0}, False),
+    ("sigmoid", 1, {}, True),
+    ("silu", 1, {}, True),
+    ("silu_backward", 2, {}, True),
+    ("log_sigmoid_backward", 2, {}, True),
     ("log_odds", 1, {}, False),
     ("exp2", 1, {}, True),
 ]
@@ -79,7 +83,7 @@ def test_activations_at_kinks_and_ends(name, count, params, double):
         g = np.array([1.0, -2.5, 0.0, math.inf, math.nan], dtype)
         x, g = (a.ravel() for a in np.broadcast_arrays(np.tile(x, 90)[:, None], np.tile(g, 2)))
         given_ = (x,) if name == "log_odds" else operands_of(name, params, count, x, [g])
-        if name == "softplus_backward":
+        if name in ("softplus_backward", "silu_backward", "log_sigmoid_backward"):
             given_ = (np.where(np.isfinite(g), g, 1), x)  # 0 times infinity
         with np.errstate(all="ignore"):
             fast, slow = both(name, *given_, **params)
@@ -106,7 +110,7 @@ def test_what_is_declined():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "name", ["leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "softplus", "logsigmoid", "mish"]
+    "name", ["leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "softplus", "silu", "logsigmoid", "mish"]
 )
 def test_activations_and_both_derivatives_beside_pytorch(name, dtype):
     x = np.concatenate([np.linspace(-8, 8, 5000), [0, -3, 3, 1, -1]]).astype(dtype)

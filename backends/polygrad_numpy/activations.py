@@ -20,6 +20,10 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_backward",
     "log_odds",
+    "log_sigmoid_backward",
+    "sigmoid",
+    "silu",
+    "silu_backward",
     "softplus",
     "softplus_backward",
 ]
@@ -173,6 +177,65 @@ def softplus_backward(g: Any, x: Any, /, *, beta: float, threshold: float) -> An
 
     with np.errstate(over="ignore"):
         return by_parts(part, x, g, scratches=0)
+
+
+# Where exp(-x) is infinite, the logistic function is 0 in what follows; it is less than the least normal number there.
+
+
+def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
+    np.negative(x, out=y)
+    np.exp(y, out=y)
+    y += 1
+    np.divide(1, y, out=y)
+
+
+def _silu(x: np.ndarray, y: np.ndarray) -> None:
+    np.negative(x, out=y)
+    np.exp(y, out=y)
+    y += 1
+    np.divide(x, y, out=y)
+
+
+def _silu_backward(x: np.ndarray, g: np.ndarray, y: np.ndarray, s: np.ndarray) -> None:
+    _sigmoid(x, s)
+    np.subtract(1, s, out=y)
+    y *= x
+    y += 1
+    y *= s
+    y *= g
+
+
+def _log_sigmoid_backward(x: np.ndarray, g: np.ndarray, y: np.ndarray) -> None:
+    np.exp(x, out=y)
+    y += 1
+    np.divide(g, y, out=y)
+
+
+def _logistic(part: Callable[..., None], x: Any, *more: Any, scratches: int = 0) -> Any:
+    if not _runs(x, *more):
+        return NotImplemented
+    with np.errstate(over="ignore", invalid="ignore"):
+        return by_parts(part, x, *more, scratches=scratches)
+
+
+def sigmoid(x: Any, /) -> Any:
+    """The op `sigmoid`."""
+    return _logistic(_sigmoid, x)
+
+
+def silu(x: Any, /) -> Any:
+    """The op `silu`."""
+    return _logistic(_silu, x)
+
+
+def silu_backward(g: Any, x: Any, /) -> Any:
+    """The function `silu_backward`."""
+    return _logistic(_silu_backward, x, g, scratches=1)
+
+
+def log_sigmoid_backward(g: Any, x: Any, /) -> Any:
+    """The function `log_sigmoid_backward`."""
+    return _logistic(_log_sigmoid_backward, x, g)
 
 
 def _log_odds(least: np.ndarray, x: np.ndarray, y: np.ndarray, s: np.ndarray, z: np.ndarray) -> None:

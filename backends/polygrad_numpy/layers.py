@@ -28,8 +28,6 @@ __all__ = [
     "masked_scale",
     "matmul",
     "relu_backward",
-    "sigmoid",
-    "silu",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
@@ -41,7 +39,6 @@ __all__ = [
 WIDE = 1 << 15  # elements from which on a bias is added by the BLAS
 LEVEL = 16.0  # exp(16) = 9e6: exponentials of values up to there need no shift, their sums and products lose nothing in float32
 BITS = {4: np.int32, 8: np.int64}
-LARGEST = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}  # exp of more is infinite
 # erf(z) = 1 - t (((E0 t + E1) t + ...) t + E4) exp(-z^2), t = 1 / (1 + ERF_SCALE z), to 1.5e-7 for z >= 0:
 # Abramowitz and Stegun, "Handbook of mathematical functions" (1964), 7.1.26
 ERF_SCALE, ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
@@ -176,29 +173,6 @@ def _gelu_exact_backward(
     bell *= 1 / math.sqrt(2 * math.pi)
     z += bell
     np.multiply(z, g, out=y)
-
-
-def _sigmoid(a: np.ndarray, z: np.ndarray) -> None:
-    np.negative(a, out=z)
-    np.minimum(z, LARGEST[a.dtype], out=z)
-    np.exp(z, out=z)
-    z += 1
-    np.divide(1, z, out=z)
-
-
-def _silu(a: np.ndarray, z: np.ndarray) -> None:
-    _sigmoid(a, z)
-    z *= a
-
-
-def sigmoid(x: Any, /) -> Any:
-    """The op `sigmoid`; what is less than exp(-88), or exp(-709) in float64, counts as that."""
-    return by_parts(_sigmoid, x, scratches=0) if x.dtype in WORDS else NotImplemented
-
-
-def silu(x: Any, /) -> Any:
-    """The op `silu`."""
-    return by_parts(_silu, x, scratches=0) if x.dtype in WORDS else NotImplemented
 
 
 def gelu_tanh(x: Any, /) -> Any:

@@ -48,12 +48,14 @@ def hardtanh(xp, x, /, *, min_val=-1.0, max_val=1.0):
     return xp.minimum(xp.maximum(x, min_val), max_val)
 
 
-def _silu_slope(xp, x):
+@composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
+def silu_backward(xp, g, x, /):
+    """g times the derivative of `silu` at x."""
     s = xp.sigmoid(x)
-    return s * (1 + x * (1 - s))
+    return g * (s * (1 + x * (1 - s)))
 
 
-@pointwise(x=_silu_slope, dtypes="real floating")
+@pointwise(x=lambda xp, g, x: xp.silu_backward(g, x), dtypes="real floating")
 def silu(xp, x, /):
     """x * sigmoid(x)."""
     return x * xp.sigmoid(x)

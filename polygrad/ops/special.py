@@ -12,7 +12,13 @@ from polygrad.ops.special_parts import polynomial
 LN2 = math.log(2)
 
 
-@pointwise(x=lambda xp, x: xp.sigmoid(-x), dtypes="real floating", name="special.log_expit")
+@composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
+def log_sigmoid_backward(xp, g, x, /):
+    """g times the derivative of the logarithm of the logistic function at x."""
+    return g * xp.sigmoid(-x)
+
+
+@pointwise(x=lambda xp, g, x: xp.log_sigmoid_backward(g, x), dtypes="real floating", name="special.log_expit")
 def log_sigmoid(xp, x, /):
     """log(1 / (1 + exp(-x))) without overflow."""
     return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
