@@ -12,6 +12,8 @@ import numpy as np
 from polygrad_numpy.parts import MANY, PART, WORDS, by_parts
 
 __all__ = [
+    "celu",
+    "elu",
     "elu_backward",
     "exp2",
     "hardswish",
@@ -69,6 +71,34 @@ def leaky_relu_backward(g: Any, x: Any, /, *, negative_slope: float) -> Any:
         y *= g
 
     return by_parts(part, x, g, scratches=0)
+
+
+def _exponential(x: Any, alpha: float, scale: float) -> Any:
+    """max(x, 0) + alpha (exp(min(x, 0) / scale) - 1), of which one of the two is 0."""
+    if not _runs(x):
+        return NotImplemented
+
+    def part(zeros: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
+        np.minimum(x, zeros, out=y)
+        if scale != 1:
+            y /= scale
+        np.expm1(y, out=y)
+        if alpha != 1:
+            y *= alpha
+        np.maximum(x, zeros, out=z)
+        y += z
+
+    return by_parts(_limited(x, part, (0.0,)), x, scratches=1)
+
+
+def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
+    """The op `elu`."""
+    return _exponential(x, alpha, 1)
+
+
+def celu(x: Any, /, *, alpha: float = 1.0) -> Any:
+    """The op `celu`."""
+    return _exponential(x, alpha, alpha)
 
 
 def elu_backward(g: Any, x: Any, y: Any, /, *, alpha: float) -> Any:
