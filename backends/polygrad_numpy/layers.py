@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 WIDE = 1 << 15  # elements from which on a bias is added by the BLAS
+NARROW = 64  # classes below which NumPy's loops are faster along the rows
 LEVEL = 16.0  # exp(16) = 9e6: exponentials of values up to there need no shift, their sums and products lose nothing in float32
 BITS = {4: np.int32, 8: np.int64}
 # erf(z) = 1 - t (((E0 t + E1) t + ...) t + E4) exp(-z^2), t = 1 / (1 + ERF_SCALE z), to 1.5e-7 for z >= 0:
@@ -256,7 +257,7 @@ def _last(x: Any, axis: int) -> bool:
 def _maxima(x: np.ndarray) -> np.ndarray:
     """The maxima along the last axis, which stays with size one: their places first, which takes NumPy a third to two thirds."""
     rows = x.reshape(-1, x.shape[-1])
-    return rows[np.arange(len(rows)), rows.argmax(1)].reshape(*x.shape[:-1], 1)
+    return rows[_range(len(rows)), rows.argmax(1)].reshape(*x.shape[:-1], 1)
 
 
 def softmax(x: Any, /, axis: int) -> Any:
@@ -299,10 +300,15 @@ def _classes(x: Any, target: Any, axis: int) -> bool:
 
 
 def any_outside_classes(target: Any, /, *, classes: int, ignore_index: int) -> Any:
-    """The op `any_outside_classes`: where the least and the largest target are classes, all are."""
-    if target.size and np.minimum.reduce(target, None) >= 0 and np.maximum.reduce(target, None) < classes:
-        return np.False_
-    return NotImplemented
+    """The op `any_outside_classes`: where the largest target is a class, all are, as a negative one reads as a huge word."""
+    words = target.astype(np.int64, copy=False).view(np.uint64)
+    return np.False_ if words.size and np.maximum.reduce(words, None) < classes else NotImplemented
+
+
+def _ignored(target: np.ndarray, ignore_index: int) -> np.ndarray | None:
+    """Where targets are ignored, or None if none is; as all others are classes, a negative index is the least target."""
+    some = np.minimum.reduce(target) == ignore_index if ignore_index < 0 else ignore_index in target
+    return target == ignore_index if some else None
 
 
 def _exp_less(x: np.ndarray, less: np.ndarray) -> np.ndarray:
@@ -314,27 +320,41 @@ def _exp_less(x: np.ndarray, less: np.ndarray) -> np.ndarray:
     return y
 
 
+def _labels(target: np.ndarray, ignored: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """An index of the elements of a matrix that the targets name, which are any where a target is ignored."""
+    return _range(len(target)), target if ignored is None else np.where(ignored, 0, target)
+
+
 def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: int, reduction: str) -> Any:
     """The op `softmax_cross_entropy` of a matrix, which makes one array of its size."""
     if not _classes(x, target, axis):
         return NotImplemented
-    rows, top = np.arange(len(x)), _maxima(x)[:, 0]
-    some = ignore_index in target
-    ignored = target == ignore_index if some else None
-    losses = x[rows, np.where(ignored, 0, target) if some else target]
+    ignored = _ignored(target, ignore_index)
+    losses = x[_labels(target, ignored)]
+    if x.shape[1] < NARROW:
+        z = x.T.copy()
+        top = np.maximum.reduce(z)
+        z -= top
+        lse = np.add.reduce(np.exp(z, out=z))
+    else:
+        top = _maxima(x)[:, 0]
+        lse = np.matmul(_exp_less(x, top), _ones(x.shape[1], x.dtype))
     losses -= top
-    lse = np.matmul(_exp_less(x, top), np.ones(x.shape[1], x.dtype))
     np.log(lse, out=lse)
     np.subtract(lse, losses, out=losses)
-    if some:
+    if ignored is not None:
         losses[ignored] = 0
     lse += top
     if reduction == "none":
         return losses, lse
     total = np.add.reduce(losses)
     if reduction == "mean":
-        total = total / x.dtype.type(len(x) - (np.add.reduce(ignored) if some else 0))
+        total = total / x.dtype.type(_counted(x, ignored))
     return total, lse
+
+
+def _counted(x: np.ndarray, ignored: np.ndarray | None) -> int:
+    return len(x) if ignored is None else len(x) - int(np.add.reduce(ignored))
 
 
 def softmax_cross_entropy_backward(
@@ -343,15 +363,14 @@ def softmax_cross_entropy_backward(
     """The function `softmax_cross_entropy_backward` of a matrix, in place on one array of its size."""
     if g is None or g.dtype != x.dtype or not _classes(x, target, axis) or lse.dtype != x.dtype:
         return NotImplemented
-    some = ignore_index in target
-    ignored = target == ignore_index if some else None
+    ignored = _ignored(target, ignore_index)
     if reduction == "mean":
-        g = g / x.dtype.type(max(len(x) - (np.add.reduce(ignored) if some else 0), 1))
-    loss = np.where(ignored, 0, g) if some else g
+        g = g / x.dtype.type(max(_counted(x, ignored), 1))
+    loss = g if ignored is None else np.where(ignored, 0, g)
     d = _exp_less(x, lse)
     slope = loss if g_lse is None else loss + g_lse
     d *= slope[:, None] if slope.ndim else slope
-    d[np.arange(len(x)), np.where(ignored, 0, target) if some else target] -= loss
+    d[_labels(target, ignored)] -= loss
     return d
 
 
@@ -380,6 +399,11 @@ def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
     if bias is not None and not (y.size >= WIDE and _add_rows(y, bias)):
         y += bias
     return y
+
+
+@lru_cache(maxsize=16)
+def _range(count: int) -> np.ndarray:
+    return np.arange(count)
 
 
 @lru_cache(maxsize=16)
