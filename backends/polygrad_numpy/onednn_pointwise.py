@@ -63,7 +63,7 @@ def _run(kind: int, *arrays: Any) -> Any:
 
 def relu(x: Any, /) -> Any:
     """The op `relu`."""
-    return _run(RELU, x)
+    return _run(RELU, x) if x.size >= 2 * MANY else NotImplemented  # 32768 elements: 68 us, and NumPy 44
 
 
 def relu_backward(g: Any, y: Any, /) -> Any:
