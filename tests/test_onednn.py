@@ -131,15 +131,15 @@ def test_normalisation(data):
     x, g = (data.draw(arrays(shape)) for _ in range(2))
     rng, by_channel = np.random.default_rng(2), data.draw(st.booleans())
     axis = (0, *range(2, len(shape))) if by_channel else data.draw(st.sampled_from([-1, (len(shape) - 1,)]))
-    small = (shape[1], *[1] * (len(shape) - 2)) if by_channel else shape[-1:]
+    along = 1 if by_channel and data.draw(st.booleans()) else None
+    small = (shape[1], *[1] * (len(shape) - 2 if along is None else 0)) if by_channel else shape[-1:]
     weight, bias = (rng.standard_normal(small).astype("f4") for _ in range(2))
-    params = {"axis": axis, "eps": 0.1}
+    params = {"axis": axis, "eps": 0.1, "along": along}
     y, mean, var = check(onednn_norm, "normalize", [x, weight, bias], **params)
-    none = np.zeros_like(mean)
-    operands = [x, g, none, none, mean, var, weight, bias]
-    check(onednn_norm, "normalize_backward", *operands, **params)
-    operands[2] = none + 1
-    assert onednn_norm.normalize_backward(*operands, **params) is NotImplemented
+    moments = (mean, var, weight, bias)
+    check(onednn_norm, "normalize_backward", x, g, None, None, *moments, **params)
+    for declined in ((g, mean, None), (g, None, mean), (None, mean, None)):
+        assert onednn_norm.normalize_backward(x, *declined, *moments, **params) is NotImplemented
 
 
 @needs_onednn

@@ -67,16 +67,17 @@ class _Plan(Work):
         )
 
 
-def _by_channel(x: Any, weight: Any, bias: Any, axis: Any) -> bool:
+def _by_channel(x: Any, weight: Any, bias: Any, axis: Any, along: int | None) -> bool:
     """Whether these are images and a number for each channel, normalised over all other axes."""
     if weight is None or bias is None or not taken(x, weight, bias) or not 3 <= x.ndim <= 5:
         return False
     axes = tuple(sorted({a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}))
     shape = (x.shape[1], *[1] * (x.ndim - 2))
+    shapes = (shape, (1, *shape)) if along is None else (shape[:1],) if along == 1 else ()
     return (
         axes == (0, *range(2, x.ndim))
         and weight.shape == bias.shape
-        and tuple(weight.shape) in (shape, (1, *shape))
+        and tuple(weight.shape) in shapes
         and x.shape[0] <= LARGEST
         and x.size > x.shape[1]  # one element a channel has no variance that divides by n - 1
     )
@@ -99,9 +100,9 @@ def _number(array: Any, dtype: str) -> Any:
     return current().contiguous(array if array.dtype.name == dtype else array.astype(dtype))
 
 
-def normalize(arrays: Any, /, *, axis: Any, eps: float) -> Any:
+def normalize(arrays: Any, /, *, axis: Any, eps: float, along: int | None = None) -> Any:
     """The op `normalize` with weight and bias, by channel; the result's memory is channels-last if that of x is."""
-    if len(arrays) != 3 or not _by_channel(*arrays, axis):
+    if len(arrays) != 3 or not _by_channel(*arrays, axis, along):
         return NotImplemented
     x, weight, bias = arrays
     for last in _layouts(x):
@@ -130,12 +131,16 @@ def normalize_backward(
     *,
     axis: Any,
     eps: Any,
+    along: int | None = None,
 ) -> Any:
-    """The function `normalize_backward`, by channel. The cotangents of the moments are added in one more pass over x.
-
-    Whether they are zeros is not asked: the answer would make the processor wait for the device.
-    """
-    if not _by_channel(x, weight, bias, axis) or not taken(x, g, mean, var, g_mean, g_var) or g.shape != x.shape:
+    """The function `normalize_backward`, by channel. The cotangents of the moments are added in one more pass over x."""
+    given = [a for a in (g_mean, g_var) if a is not None]
+    if (
+        g is None
+        or not _by_channel(x, weight, bias, axis, along)
+        or not taken(x, g, mean, var, *given)
+        or g.shape != x.shape
+    ):
         return NotImplemented
     for last in _layouts(x):
         run, inner = _plan(x, last)
@@ -147,9 +152,10 @@ def normalize_backward(
         if inner == x.dtype.name:
             kept = _number(mean, inner), (_number(var, inner) + eps) ** -0.5
         if run.backward(ordered(x, last), ordered(g, last), d, _number(weight, inner), of_weight, of_bias, kept, eps):
-            n = math.prod(x.shape) // x.shape[1]
-            slope = g_var * (2 / n)
-            shift = g_mean / n - mean * slope
-            add_line(x, slope, shift, d)
+            if given:
+                n = math.prod(x.shape) // x.shape[1]
+                slope = mean * 0 if g_var is None else g_var * (2 / n)
+                shift = -mean * slope if g_mean is None else g_mean / n - mean * slope
+                add_line(x, slope, shift, d)
             return d, of_weight.astype(weight.dtype, copy=False), of_bias.astype(bias.dtype, copy=False)
     return NotImplemented

@@ -33,9 +33,9 @@ def _outer(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.matmul(left, right, out=out)
 
 
-def normalize(arrays: Any, /, *, axis: Any, eps: float) -> Any:
+def normalize(arrays: Any, /, *, axis: Any, eps: float, along: int | None = None) -> Any:
     """The op `normalize` with weight and bias along the last axis."""
-    if len(arrays) != 3 or not _along_rows(arrays[0], axis, *arrays[1:]):
+    if len(arrays) != 3 or along is not None or not _along_rows(arrays[0], axis, *arrays[1:]):
         return NotImplemented
     x, weight, bias = arrays
     n, count = x.shape[-1], x.size // x.shape[-1]
@@ -70,11 +70,12 @@ def normalize_backward(
     *,
     axis: Any,
     eps: Any,
+    along: int | None = None,
 ) -> Any:
     """The function `normalize_backward` along the last axis; declines where the moments have cotangents of their own."""
-    if not _along_rows(x, axis, weight, bias) or type(g) is not np.ndarray or g.shape != x.shape:
+    if along is not None or not _along_rows(x, axis, weight, bias) or type(g) is not np.ndarray or g.shape != x.shape:
         return NotImplemented
-    if g.dtype != x.dtype or np.any(g_mean) or np.any(g_var):
+    if g.dtype != x.dtype or g_mean is not None or g_var is not None:
         return NotImplemented
     n, count = x.shape[-1], x.size // x.shape[-1]
     rows, seen, d = x.reshape(count, n), g.reshape(count, n), np.empty((count, n), x.dtype)

@@ -1,6 +1,5 @@
 """Batch and layer normalisation by oneDNN."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -26,19 +25,17 @@ D_SRC, D_DST, D_SCALE, D_SHIFT = 129, 145, 255, 256
 FEW = 1 << 10
 
 
-def _kind(x: Any, weight: Any, bias: Any, axis: Any) -> str | None:
+def _kind(x: Any, weight: Any, bias: Any, axis: Any, along: int | None) -> str | None:
     """ "batch" for images normalised by channel, "layer" for the last axis, None for anything else."""
     if not taken(x, weight, bias) or x.size < FEW or weight.shape != bias.shape:
         return None
     axis = tuple([a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))])
-    if axis == (x.ndim - 1,) and 2 <= x.ndim <= 5 and weight.shape == x.shape[-1:]:
+    if axis == (x.ndim - 1,) and along is None and 2 <= x.ndim <= 5 and weight.shape == x.shape[-1:]:
         return "layer"
-    if (
-        axis == (0, *range(2, x.ndim))
-        and 3 <= x.ndim <= 5
-        and weight.size == x.shape[1] == math.prod(weight.shape[-x.ndim + 1 :][:1])
-    ):
-        return "batch"
+    if axis == (0, *range(2, x.ndim)) and 3 <= x.ndim <= 5 and weight.size == x.shape[1]:
+        if along is None:
+            return "batch" if weight.ndim >= x.ndim - 1 and weight.shape[1 - x.ndim] == x.shape[1] else None
+        return "batch" if along == weight.ndim == 1 else None
     return None
 
 
@@ -91,9 +88,9 @@ def _moments(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, shape[1], *[1] * (len(shape) - 2)) if kind == "batch" else (*shape[:-1], 1)
 
 
-def normalize(arrays: Any, /, *, axis: Any, eps: float) -> Any:
+def normalize(arrays: Any, /, *, axis: Any, eps: float, along: int | None = None) -> Any:
     """The op `normalize` with weight and bias, for batches of images and for the last axis."""
-    kind = _kind(*arrays, axis) if len(arrays) == 3 else None
+    kind = _kind(*arrays, axis, along) if len(arrays) == 3 else None
     if kind is None:
         return NotImplemented
     x, weight, bias = arrays
@@ -118,10 +115,13 @@ def normalize_backward(
     *,
     axis: Any,
     eps: Any,
+    along: int | None = None,
 ) -> Any:
     """The function `normalize_backward`; declines where the moments have cotangents of their own."""
-    kind = None if weight is None or bias is None else _kind(x, weight, bias, axis)
-    if kind is None or not taken(g, mean, var) or g.shape != x.shape or np.any(g_mean) or np.any(g_var):
+    kind = None if weight is None or bias is None else _kind(x, weight, bias, axis, along)
+    if kind is None or g is None or g_mean is not None or g_var is not None:
+        return NotImplemented
+    if not taken(g, mean, var) or g.shape != x.shape:
         return NotImplemented
     run = primitive((kind, x.shape, eps, "backward"), lambda lib: _make(lib, kind, x.shape, eps, True))
     if run is None:

@@ -89,13 +89,21 @@ def _repeated(weight, x):
 _MOMENTS = ((2, 3, 4), (2, 3, 4), (1, 3, 1), (1, 3, 1), (1, 3, 1), (1, 3, 1))
 
 
+def _laid_along(xp, x, vectors, along):
+    """The weight and the bias as they broadcast against x; vectors along one of its axes if that is given."""
+    shape = (-1,) + (1,) * (len(x.shape) - along - 1) if along is not None else None
+    return [v if shape is None or v is None else xp.reshape(v, shape) for v in vectors]
+
+
 @composite(dtypes="real floating", cases=[case(*_MOMENTS, axis=(0, 2), eps=1e-3)], domain=(0.5, 2.0))
-def normalize_backward(xp, x, g, g_mean, g_var, mean, var, weight=None, bias=None, /, *, axis, eps):
+def normalize_backward(xp, x, g, g_mean, g_var, mean, var, weight=None, bias=None, /, *, axis, eps, along=None):
     """The cotangents of the operands of `normalize` from those of its results, all at once; they share both sums.
 
-    Ioffe and Szegedy, "Batch normalization" (2015), with the cotangents of the mean and the variance added.
+    Ioffe and Szegedy, "Batch normalization" (2015), with the cotangents of the mean and the variance added; any of the three
+    may be missing (None).
     """
-    arrays = [a for a in (x, weight, bias) if a is not None]
+    arrays = [x, *_laid_along(xp, x, [a for a in (weight, bias) if a is not None], along)]
+    g = xp.zeros_like(x) if g is None else g
     n = count_of(x.shape, axis) or 1
     centred = x - mean
     scale = 1 / xp.sqrt(var + eps)
@@ -116,19 +124,24 @@ def normalize_backward(xp, x, g, g_mean, g_var, mean, var, weight=None, bias=Non
         total = xp.sum(weighted, axis=axis, keepdims=True)
         moment = xp.sum_product(weighted, centred, axis=axis, keepdims=True)
     # dx = slope * (g - total / n - centred * scale**2 * moment / n) + mean's and variance's share, in few full passes
-    d = centred * (2 / n * g_var - slope * scale * scale * moment / n)
-    d += g_mean / n - slope * total / n
+    tilt, shift = -slope * scale * scale * moment / n, -slope * total / n
+    d = centred * (tilt if g_var is None else tilt + 2 / n * g_var)
+    d += shift if g_mean is None else shift + g_mean / n
     d += weighted * slope
+    if along is not None:
+        others = tuple(a for a in range(len(x.shape)) if a != along)
+        found = [xp.sum(f, axis=others) for f in found]
     return (d, *found)
 
 
-def _normalize_pull(xp, g, arrays, y1, y2, axis, eps):
+def _normalize_pull(xp, g, arrays, y1, y2, axis, eps, along):
     x, *rest = arrays
-    return xp.normalize_backward(x, *g, y1, y2, *rest, axis=axis, eps=eps)
+    return xp.normalize_backward(x, *g, y1, y2, *rest, axis=axis, eps=eps, along=along)
 
 
-def _normalize_push(xp, t, arrays, y1, y2, axis, eps):
+def _normalize_push(xp, t, arrays, y1, y2, axis, eps, along):
     x, mean, n = arrays[0], y1, count_of(arrays[0].shape, axis) or 1
+    arrays, t = [x, *_laid_along(xp, x, arrays[1:], along)], [t[0], *_laid_along(xp, x, t[1:], along)]
     centred = x - mean
     scale = 1 / xp.sqrt(y2 + eps)
     t_mean = xp.mean(t[0], axis=axis, keepdims=True)
@@ -145,20 +158,24 @@ def _normalize_push(xp, t, arrays, y1, y2, axis, eps):
     arrays=(_normalize_pull, _normalize_push),
     dtypes="real floating",
     node="NativeBatchNorm",
+    materialize=False,
     cases=[
         case((4, 3, 5), axis=(0, 2), eps=1e-3),
         case((4, 3, 5), (1, 3, 1), (1, 3, 1), axis=(0, 2), eps=1e-3),
         case((4, 6), (6,), (6,), axis=-1, eps=1e-3),
         case((4, 2, 6), (6,), axis=-1, eps=1e-3),
+        case((4, 3, 2, 2), (3,), (3,), axis=(0, 2, 3), eps=1e-3, along=1),
+        case((2, 3, 4), (3,), (3,), axis=2, eps=1e-3, along=1),
     ],
 )
-def normalize(xp, arrays, /, *, axis, eps):
+def normalize(xp, arrays, /, *, axis, eps, along=None):
     """(y, mean, var): y = (x - mean) / sqrt(var + eps) * weight + bias, with the moments of x over `axis`.
 
-    `arrays` is [x], [x, weight] or [x, weight, bias]; weight and bias broadcast against x. The mean and the variance (which
-    divides by n) keep their axes, of size one.
+    `arrays` is [x], [x, weight] or [x, weight, bias]; weight and bias broadcast against x, or are vectors along one of its axes.
+    The mean and the variance (which divides by n) keep their axes, of size one.
     """
     x = arrays[0]
+    arrays = [x, *_laid_along(xp, x, arrays[1:], along)]
     mean = xp.mean(x, axis=axis, keepdims=True)
     y = x - mean
     var = xp.sum_product(y, y, axis=axis, keepdims=True) / count_of(x.shape, axis)
@@ -172,6 +189,12 @@ def normalize(xp, arrays, /, *, axis, eps):
     if len(arrays) > 2:
         y += arrays[2]
     return y, mean, var
+
+
+@discrete(dtypes="real floating", cases=[((3,), (1, 3, 1), (), ())])
+def moving_average(xp, old, new, keep, share, /):
+    """keep * old + share * new, with `new` in the shape of `old`."""
+    return old * keep + xp.reshape(new, old.shape) * share
 
 
 # ------------------------------------------------------------------------------------------------------------ attention

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from polygrad.autograd.modes import no_grad
-from polygrad.core import Tensor
+from polygrad.core import Tensor, overwrite
 from polygrad.ops.composite import rsqrt
-from polygrad.ops.creation import finfo
+from polygrad.ops.creation import finfo, ones_like
 from polygrad.ops.elementwise import maximum, sqrt, square
-from polygrad.ops.layers import normalize
+from polygrad.ops.layers import moving_average, normalize
 from polygrad.ops.linalg import vector_norm
 from polygrad.ops.windows import pad_constant
 
@@ -59,8 +58,8 @@ def batch_norm(
     members = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     for name, x in members:
         _check(name, x, channels)
-    shape = (channels,) + (1,) * (input.ndim - 2)
     if not training:
+        shape = (channels,) + (1,) * (input.ndim - 2)
         if running_mean is None or running_var is None:
             raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
         scale = 1 / sqrt(running_var + eps)
@@ -70,13 +69,16 @@ def batch_norm(
     n = input.numel() // channels if channels else 0
     if n == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
-    y, mean, var = _normalized(input, (0, *range(2, input.ndim)), weight, bias, shape, eps)
-    with no_grad():
-        if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(mean.detach().reshape(channels) * momentum)
-        if running_var is not None:
-            running_var.mul_(1 - momentum).add_(var.detach().reshape(channels) * (momentum * (n / (n - 1))))
+    y, mean, var = _normalized(input, (0, *range(2, input.ndim)), weight, bias, eps, 1)
+    _follow(running_mean, mean, momentum)
+    _follow(running_var, var, momentum, n / (n - 1))
     return y
+
+
+def _follow(running: Tensor | None, moment: Tensor, momentum: Any, factor: float = 1.0) -> None:
+    """Move a running moment, if there is one, towards a batch's, times a factor."""
+    if running is not None:
+        overwrite(running, moving_average(running, moment, 1 - momentum, momentum * factor))
 
 
 def instance_norm(
@@ -113,26 +115,22 @@ def instance_norm(
     n = math.prod(input.shape[2:])
     if n == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    y, mean, var = _normalized(
-        input, tuple(range(2, input.ndim)), weight, bias, (channels,) + (1,) * (input.ndim - 2), eps
-    )
-    with no_grad():
-        if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(mean.detach().mean(dim=0).reshape(channels) * momentum)
-        if running_var is not None:
-            running_var.mul_(1 - momentum).add_(var.detach().mean(dim=0).reshape(channels) * (momentum * (n / (n - 1))))
+    y, mean, var = _normalized(input, tuple(range(2, input.ndim)), weight, bias, eps, 1)
+    _follow(running_mean, mean.detach().mean(dim=0), momentum)
+    _follow(running_var, var.detach().mean(dim=0), momentum, n / (n - 1))
     return y
 
 
 def _normalized(
-    x: Tensor, axis: Any, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...], eps: float
+    x: Tensor, axis: Any, weight: Tensor | None, bias: Tensor | None, eps: float, along: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x with mean 0 and variance 1 over `axis`, times weight plus bias, which take `shape`; and the moments."""
+    """x with mean 0 and variance 1 over `axis`, times weight plus bias, vectors `along` an axis if given; and the moments."""
     operands = [x]
     if weight is not None or bias is not None:
-        scale = x.new_ones(shape) if weight is None else weight.reshape(shape)
-        operands += [scale] if bias is None else [scale, bias.reshape(shape)]
-    return normalize(operands, axis=axis, eps=eps)
+        operands.append(ones_like(bias) if weight is None else weight)
+        if bias is not None:
+            operands.append(bias)
+    return normalize(operands, axis=axis, eps=eps, along=along)
 
 
 def _trailing(name: str, input: Tensor, normalized_shape: Any, *members: Tensor | None) -> tuple[int, ...]:
@@ -168,7 +166,7 @@ def layer_norm(
         RuntimeError: sizes that do not fit.
     """
     shape = _trailing("layer_norm", input, normalized_shape, weight, bias)
-    return _normalized(input, tuple(range(-len(shape), 0)), weight, bias, shape, eps)[0]
+    return _normalized(input, tuple(range(-len(shape), 0)), weight, bias, eps)[0]
 
 
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
@@ -212,7 +210,7 @@ def group_norm(
     for name, x in (("weight", weight), ("bias", bias)):
         _check(name, x, channels)
     grouped = input.reshape(count, num_groups, math.prod(input.shape[1:]) // num_groups)
-    y = _normalized(grouped, (-1,), None, None, (), eps)[0].reshape(input.shape)
+    y = _normalized(grouped, (-1,), None, None, eps)[0].reshape(input.shape)
     shape = (channels,) + (1,) * (input.ndim - 2)
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)
