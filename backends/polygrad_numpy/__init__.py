@@ -29,6 +29,7 @@ from polygrad_numpy import (
     special_gamma,
     windows,
 )
+from polygrad_numpy.blas import address
 from polygrad_numpy.namespace import xp
 
 __all__ = ["backend"]
@@ -67,20 +68,15 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
     base = first.base if type(first) is np.ndarray and len(arrays) > 1 else None
     if type(base) is not np.ndarray or not base.flags.c_contiguous or sys.getrefcount(base) > len(arrays) + 2:
         return np.stack(arrays, axis=axis)
-    start, shape, strides = address_of(first), first.shape, first.strides
-    step, at = address_of(arrays[1]) - start, axis % (first.ndim + 1)
+    start, shape, strides = address(first), first.shape, first.strides
+    step, at = address(arrays[1]) - start, axis % (first.ndim + 1)
     for i, a in enumerate(arrays):
         if a.base is not base or a.strides != strides or a.shape != shape or a.dtype != first.dtype:
             return np.stack(arrays, axis=axis)
-        if step <= 0 or address_of(a) != start + i * step:
+        if step <= 0 or address(a) != start + i * step:
             return np.stack(arrays, axis=axis)
     shape, strides = (*shape[:at], len(arrays), *shape[at:]), (*strides[:at], step, *strides[at:])
-    return np.ndarray(shape, first.dtype, base, start - address_of(base), strides)
-
-
-def address_of(x: np.ndarray) -> int:
-    """The address of an array's first element."""
-    return x.__array_interface__["data"][0]
+    return np.ndarray(shape, first.dtype, base, start - address(base), strides)
 
 
 def sum_product(x1: Any, x2: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:

@@ -126,9 +126,9 @@ def multiply_add(a: np.ndarray, b: np.ndarray, y: np.ndarray, add: bool) -> None
         else:
             np.matmul(a, b, out=y)
         return
-    at = [x.__array_interface__["data"][0] for x in (a, b, y)]
     sizes = y.shape[0], y.shape[1], a.shape[1]
-    gemm(ROW_MAJOR, first[0], second[0], *sizes, 1.0, at[0], first[1], at[1], second[1], float(add), at[2], third[1])
+    operands = address(a), first[1], address(b), second[1]
+    gemm(ROW_MAJOR, first[0], second[0], *sizes, 1.0, *operands, float(add), address(y), third[1])
 
 
 def transpose(x: np.ndarray, y: np.ndarray) -> None:
@@ -137,5 +137,4 @@ def transpose(x: np.ndarray, y: np.ndarray) -> None:
     if omatcopy is None:
         np.copyto(y, x.T)
         return
-    source, target = (a.__array_interface__["data"][0] for a in (x, y))
-    omatcopy(ROW_MAJOR, TRANSPOSED, rows, columns, 1.0, source, columns, target, rows)
+    omatcopy(ROW_MAJOR, TRANSPOSED, rows, columns, 1.0, address(x), columns, address(y), rows)

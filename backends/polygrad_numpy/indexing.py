@@ -31,10 +31,15 @@ def _places(shape: tuple[int, ...], indices: Any, axis: int) -> np.ndarray | Non
     if not indices.size or indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= n:
         return None
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    places = indices.reshape(outer, -1, inner) * np.int64(inner)
-    places += np.arange(inner)
-    places += (np.arange(outer) * (n * inner))[:, None, None]
-    return places.reshape(indices.shape)
+    return _flat(indices.reshape(outer, -1, inner), outer, n, inner).reshape(indices.shape)
+
+
+def _flat(places: np.ndarray, outer: int, n: int, inner: int) -> np.ndarray:
+    """Where the elements (i, places[i, :, j], j) of an array (outer, n, inner) lie in its memory; places may broadcast."""
+    flat = np.broadcast_to(places, (outer, places.shape[1], inner)) * np.int64(inner)
+    flat += np.arange(inner)
+    flat += (np.arange(outer) * (n * inner))[:, None, None]
+    return flat
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
@@ -131,12 +136,10 @@ def _add_slices(y: np.ndarray, value: Any, parts: tuple[Any, ...], arrays: list[
     if places is None or not y.size:
         return False
     values = np.broadcast_to(value, (*before, *places.shape, *after)).reshape(outer, -1, inner)
-    places, flat = places.reshape(-1), y.reshape(outer, n, inner)
     if outer * inner >= NARROW:
-        sums_at(flat, values, places)
-        return True
-    all_places = (np.arange(outer) * (n * inner))[:, None, None] + places[:, None] * inner + np.arange(inner)
-    np.add.at(y.reshape(-1), all_places.reshape(-1), values.reshape(-1))
+        sums_at(y.reshape(outer, n, inner), values, places.reshape(-1))
+    else:
+        np.add.at(y.reshape(-1), _flat(places.reshape(1, -1, 1), outer, n, inner).reshape(-1), values.reshape(-1))
     return True
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from polygrad_numpy import onednn_matmul, onednn_pointwise
 from polygrad_numpy.blas import add_outer
 from polygrad_numpy.indexing import sums_at
+from polygrad_numpy.memory import ones
 from polygrad_numpy.parts import MANY, PART, WORDS, by_parts
 
 __all__ = [
@@ -74,9 +75,9 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Any:
     small, mask = np.empty(min(PART, x.size), np.int8), np.empty(min(PART, x.size), word)
     for start in range(0, x.size, PART):
         bits_of_x, chosen, made = (a[start : start + PART] for a in flat)
-        ones, all_ones = small[: made.size], mask[: made.size]
-        np.subtract(chosen, 1, out=ones) if inverted else np.negative(chosen, out=ones)
-        all_ones[...] = ones  # -1, which is all bits, where x is chosen
+        minus, all_ones = small[: made.size], mask[: made.size]
+        np.subtract(chosen, 1, out=minus) if inverted else np.negative(chosen, out=minus)
+        all_ones[...] = minus  # -1, which is all bits, where x is chosen
         if bits.ndim:
             there = bits[start : start + PART]
             np.bitwise_xor(bits_of_x, there, out=made)
@@ -225,7 +226,7 @@ def _many_rows(x: Any) -> bool:
 
 def _sums_of_columns(x: np.ndarray) -> np.ndarray:
     y = onednn_matmul.sums_of_columns(x)
-    return np.matmul(_ones(len(x), x.dtype), x) if y is NotImplemented else y
+    return np.matmul(ones(len(x), x.dtype), x) if y is NotImplemented else y
 
 
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
@@ -338,7 +339,7 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
         lse = np.add.reduce(np.exp(z, out=z))
     else:
         top = _maxima(x)[:, 0]
-        lse = np.matmul(_exp_less(x, top), _ones(x.shape[1], x.dtype))
+        lse = np.matmul(_exp_less(x, top), ones(x.shape[1], x.dtype))
     losses -= top
     np.log(lse, out=lse)
     np.subtract(lse, losses, out=losses)
@@ -406,17 +407,12 @@ def _range(count: int) -> np.ndarray:
     return np.arange(count)
 
 
-@lru_cache(maxsize=16)
-def _ones(count: int, dtype: Any) -> np.ndarray:
-    return np.ones(count, dtype)
-
-
 def _add_rows(y: np.ndarray, bias: np.ndarray) -> bool:
     """Add a bias to each row of a new array in place; False where there is no faster way than NumPy's."""
     if not (y.dtype == bias.dtype and bias.shape == y.shape[-1:] and bias.flags.c_contiguous and y.flags.c_contiguous):
         return False
     rows = y.reshape(-1, y.shape[-1])
-    return add_outer(rows, _ones(len(rows), y.dtype), bias)
+    return add_outer(rows, ones(len(rows), y.dtype), bias)
 
 
 def affine_weight(g: Any, x: Any, /) -> Any:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "beside", "keep_freed"]
+from polygrad_numpy.blas import address
+
+__all__ = ["aligned", "beside", "keep_freed", "ones"]
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of mallopt's parameters in malloc.h
 KEPT = 256 << 20
@@ -40,7 +42,7 @@ def aligned(dtype: Any, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
     steps = [(size // LINE + 2 + 5 * i) * LINE for i, size in enumerate(sizes)]
     memory = np.empty(sum(steps) + LINE, np.uint8)
-    place, found = -memory.__array_interface__["data"][0] % LINE, []
+    place, found = -address(memory) % LINE, []
     for shape, size, step in zip(shapes, sizes, steps, strict=True):
         found.append(memory[place : place + size].view(dtype).reshape(shape))
         place += step
@@ -63,10 +65,16 @@ def beside(*arrays: np.ndarray) -> list[np.ndarray]:
     """New arrays laid out as these are; beside each other, where these are the slices of one array, so that `stack` finds it."""
     first = arrays[0]
     if all(a.shape == first.shape and a.strides == first.strides for a in arrays):
-        places = [a.__array_interface__["data"][0] for a in arrays]
+        places = [address(a) for a in arrays]
         step = places[1] - places[0]
         if step > 0 and all(p == places[0] + i * step for i, p in enumerate(places)):
             order = _order((len(arrays), *first.shape), (step, *first.strides), first.itemsize)
             if order is not None:
                 return list(np.empty(order[0], first.dtype).transpose(order[1]))
     return [np.empty_like(a) for a in arrays]
+
+
+@lru_cache(maxsize=16)
+def ones(count: int, dtype: Any) -> np.ndarray:
+    """A vector of ones, which nobody may write into: products with it are sums, and outer products with it repeat a vector."""
+    return np.ones(count, dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polygrad_numpy.blas import address
+from polygrad_numpy.memory import ones
 from polygrad_numpy.onednn import Library, loaded
 from polygrad_numpy.onednn_primitives import Descriptor, Primitive, dense, described, primitive, taken
 
@@ -138,15 +139,10 @@ def affine(x: Any, weight: Any, bias: Any, /) -> Any:
     return y
 
 
-@lru_cache(maxsize=16)
-def _ones(count: int) -> np.ndarray:
-    return np.ones((1, count), np.float32)
-
-
 def sums_of_columns(x: np.ndarray) -> Any:
     """The sums (columns,) of a matrix's columns, as a product with ones; declines small ones."""
     if not taken(x) or 32 * x.size < FEW or not x.flags.c_contiguous or (lib := loaded()) is None:
         return NotImplemented
     y = np.empty(x.shape[1], np.float32)
-    _sgemm(lib, _ones(len(x)), x, y)
+    _sgemm(lib, ones(len(x), x.dtype)[None], x, y)
     return y
