@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["add_outer", "address", "axpby_of", "multiply_add", "set_threads", "transpose"]
+__all__ = ["add_outer", "address", "axpby_by_threads_of", "axpby_of", "multiply_add", "set_threads", "transpose"]
 
 STYLES = (("scipy_", "64_"), ("", "64_"), ("", ""))  # how NumPy's wheels and others name the functions
 INDEX, POINTER, NUMBER = ctypes.c_int64, ctypes.c_void_p, object()
@@ -62,6 +62,22 @@ def axpby_of(dtype: Any) -> Callable[..., None] | None:
     It runs on one thread (OpenBLAS's axpy would start more). None where NumPy came without it.
     """
     return _function("axpby", dtype, INDEX, NUMBER, POINTER, INDEX, NUMBER, POINTER, INDEX)
+
+
+@cache
+def axpby_by_threads_of(dtype: Any) -> Callable[..., None] | None:
+    """`axpby_of`, but on OpenBLAS's threads where y is not scaled: 200,000 elements take 36 us instead of 73 after a product."""
+    axpby, axpy = axpby_of(dtype), _function("axpy", dtype, INDEX, NUMBER, POINTER, INDEX, POINTER, INDEX)
+    if axpby is None or axpy is None:
+        return axpby
+
+    def shared(n: int, a: float, x: int, incx: int, b: float, y: int, incy: int) -> None:
+        if b == 1:
+            axpy(n, a, x, incx, y, incy)
+        else:
+            axpby(n, a, x, incx, b, y, incy)
+
+    return shared
 
 
 def add_outer(y: np.ndarray, column: np.ndarray, row: np.ndarray, scale: float = 1.0) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from polygrad_numpy import onednn_update
-from polygrad_numpy.blas import address, axpby_of
+from polygrad_numpy.blas import address, axpby_by_threads_of, axpby_of
 
 __all__ = ["blockwise"]
 
 PART = 1 << 15  # elements of a function that makes arrays on its way
 ROOM = 1 << 19  # bytes of each array in one part of an update in place: four of them fit a second-level cache of 2 MB
 LARGE = 1 << 16  # elements from which on oneDNN is worth its call
+SHARED = 1 << 15  # elements from which on OpenBLAS's threads are faster than one, until two of Python's do more
 MANY = 1 << 19  # from so many on, a second thread is worth its start
 THREADS = min(2, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
@@ -93,6 +94,8 @@ def blockwise(
         results = [np.empty_like(first) if i is None else arrays[i] for i in reusable]
         _share(partial(_compute, function, results, arrays), size)
         return tuple(results)
+    if SHARED <= size < MANY:
+        axpby = axpby_by_threads_of(dtype)
     results = [np.copy(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
     vectors = [*results, *arrays[len(results) :]]
     places = [address(a) for a in vectors]
