@@ -14,9 +14,9 @@ import polygrad as pg
 from polygrad.core import get_backend
 from polygrad.core.backend import declared
 
-blas, blocks, convolution, depthwise, layers, memory, norms = (
+attention, blas, blocks, convolution, depthwise, layers, memory, norms = (
     importlib.import_module(f"polygrad_numpy.{part}")
-    for part in ("blas", "blocks", "convolutions", "depthwise", "layers", "memory", "norms")
+    for part in ("attention", "blas", "blocks", "convolutions", "depthwise", "layers", "memory", "norms")
 )
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
@@ -417,10 +417,14 @@ def test_attention_in_several_parts(size, masked, causal):
     for a, b in zip(found, (y, lse), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * size)
     g, g_lse = rng.standard_normal(y.shape).astype("f4"), rng.standard_normal(lse.shape).astype("f4")
-    fast, _ = both("attention_backward", g, g_lse, *found, *operands, **params)
+    kept = attention.kept_by(found[1], query, operands[1], (0.2, causal, "undivided"))
+    assert (kept is None) == (masked or size > 1)
     wide = [a.astype("f8") for a in (g, g_lse, y, lse, *operands)]
-    for a, b in zip(fast, both("attention_backward", *wide, **params)[1](), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+    wanted = both("attention_backward", *wide, **params)[1]()
+    for sums in (found[1], found[1].copy()):  # of a copy the weights are made again
+        fast, _ = both("attention_backward", g, g_lse, found[0], sums, *operands, **params)
+        for a, b in zip(fast, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
 
 
 def test_attention_lays_its_results_out_as_its_operands():

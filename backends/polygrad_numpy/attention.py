@@ -7,6 +7,8 @@ turned, as such a product takes twice the time; what must be copied so is multip
 """
 
 import math
+import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,29 @@ __all__ = ["attention", "attention_backward"]
 
 ROOM = 1 << 16  # scores: 256 kB of float32, two of which fit the second-level cache
 SMALL = 1 << 18  # multiply-adds of one product below which NumPy's call is the faster one
+KEPT = 1 << 20  # scores: so few (4 MB) are kept for backward, which else takes a fifth of its time to make them again
+
+# id of an array `lse` -> (references to it, the query and the key; how the weights were made; the weights). The array is
+# read-only, so that nobody can change it in place and leave the weights behind.
+_kept: dict[int, tuple[Any, Any, np.ndarray]] = {}
+
+
+def keep(weights: np.ndarray, lse: np.ndarray, query: np.ndarray, key: np.ndarray, how: Any) -> None:
+    """Keep the weights that were made of a query and a key as long as there is this `lse`."""
+    lse.flags.writeable = False
+    mine = (weakref.ref(lse, partial(_drop, id(lse))), weakref.ref(query), weakref.ref(key))
+    _kept[id(lse)] = mine, how, weights
+
+
+def _drop(name: int, _: Any) -> None:
+    _kept.pop(name, None)
+
+
+def kept_by(lse: np.ndarray, query: np.ndarray, key: np.ndarray, how: Any) -> Any:
+    """The weights that were kept with these, or None."""
+    mine, made, weights = _kept.get(id(lse), ((), None, None))
+    same = made == how and all(r() is a for r, a in zip(mine, (lse, query, key), strict=True))
+    return weights if same else None
 
 
 def _product(x1: np.ndarray, x2: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -108,17 +133,23 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
     (rows, columns), width = stack.scores[-2:], value.shape[-1]
     y, ones = stack.like(stack.query, rows, width), np.ones(columns, query.dtype)
     lse = np.empty((*stack.whole, rows), query.dtype)
-    room, turned, made = stack.rooms((rows, columns), (key.shape[-1], columns), (rows, width))
+    turned, made, room = stack.rooms((key.shape[-1], columns), (rows, width), (rows, columns))
+    whole = aligned(query.dtype, stack.scores)[0] if mask is None and math.prod(stack.scores) <= KEPT else None
+    plain = True
     for here in stack.parts():
-        e, top = stack.weights(here, turned, room)
+        e, top = stack.weights(here, turned, room if whole is None else whole[here])
         if e is None:
             return NotImplemented
+        plain = plain and type(top) is float
         total = np.matmul(e, ones)[..., None]
         np.divide(_product(e, stack.value[here], made[: len(e)]), total, out=y[here])
         np.log(total, out=total)
         total += top
         lse[here] = total[..., 0]
-    return stack.unstacked(y), stack.unstacked(lse)
+    lse = stack.unstacked(lse)
+    if plain and whole is not None:
+        keep(whole, lse, query, key, (scale, causal, "undivided"))
+    return stack.unstacked(y), lse
 
 
 def attention_backward(
@@ -143,6 +174,7 @@ def attention_backward(
     lead, rows, columns = stack.whole, *stack.scores[-2:]
     inner = np.einsum("...i,...i->...", g, y)
     inner -= g_lse
+    found = kept_by(lse, query, key, (scale, causal, "undivided"))
     inner, lse, g = inner.reshape(*lead, -1), lse.reshape(*lead, -1), _lined(g, lead)
     of_query, of_key, of_value = beside(stack.query, stack.key, stack.value)
     # The cotangent of a mask is that of the scores; else these are made with the scale, which then comes with the value.
@@ -151,7 +183,7 @@ def attention_backward(
     matrices = (rows, columns), (rows, columns), (key.shape[-1], columns), (value.shape[-1], columns), g.shape[-2:]
     room, other, turned, values, slopes = stack.rooms(*matrices)
     for here in stack.parts():
-        weights, shift = stack.weights(here, turned, room, lse)
+        weights, shift = stack.weights(here, turned, room, lse) if found is None else (found[here], 0.0)
         slope, less = g[here], inner[here][..., None] * factor
         if type(shift) is float:  # the weights are still to be divided by their sums: what they multiply is instead
             share = np.exp(-lse[here])[..., None]

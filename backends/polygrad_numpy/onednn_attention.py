@@ -4,12 +4,12 @@ Dao et al., "FlashAttention" (2022): the scores lie in memory some matrices at a
 """
 
 import math
-import weakref
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from polygrad_numpy.attention import KEPT, keep, kept_by
 from polygrad_numpy.memory import beside
 from polygrad_numpy.onednn_matmul import product
 from polygrad_numpy.onednn_pointwise import along_last, scale_by
@@ -22,11 +22,6 @@ ROOM = 1 << 18  # scores: 1 MB, so that two arrays of them fit the second-level 
 # Scores are not shifted by their maxima where no sum of their exponentials comes near the ends of float32's range: a shift
 # changes no significant digit of the quotients.
 LEAST, MOST = 1e-12, 1e12
-KEPT = 1 << 20  # scores: so few (4 MB) are kept for backward, which else takes a fifth of its time to make them again
-
-# id of an array `lse` -> (references to it, the query and the key; scale, causal; the weights). The array is read-only, so that
-# nobody can change it in place and leave the weights behind.
-_kept: dict[int, tuple[Any, Any, np.ndarray]] = {}
 
 
 def _attends(query: np.ndarray, key: np.ndarray, value: np.ndarray) -> bool:
@@ -88,21 +83,8 @@ def attention(arrays: Any, /, *, scale: float, causal: bool) -> Any:
             return NotImplemented
         np.log(total, out=lse[here])
     if kept:
-        lse.flags.writeable = False
-        mine = (weakref.ref(lse, partial(_drop, id(lse))), weakref.ref(query), weakref.ref(key))
-        _kept[id(lse)] = mine, (scale, causal), whole
+        keep(whole, lse, query, key, (scale, causal))
     return y, lse
-
-
-def _drop(key: int, _: Any) -> None:
-    _kept.pop(key, None)
-
-
-def _kept_weights(lse: np.ndarray, query: np.ndarray, key: np.ndarray, scale: float, causal: bool) -> Any:
-    """The weights that `attention` made of these, or None."""
-    mine, how, weights = _kept.get(id(lse), ((), None, None))
-    same = how == (scale, causal) and all(r() is a for r, a in zip(mine, (lse, query, key), strict=True))
-    return weights if same else None
 
 
 def attention_backward(
@@ -125,7 +107,7 @@ def attention_backward(
     if not (lse.min() >= math.log(LEAST) and lse.max() <= math.log(MOST)):
         return NotImplemented
     parts, total = _parts(query, key), np.exp(lse)
-    found = _kept_weights(lse, query, key, scale, causal)
+    found = kept_by(lse, query, key, (scale, causal))
     of_query, of_key, of_value = beside(query, key, value)
     whole = [_room(parts[0], query, key) for _ in range(2)]
     also = bool(np.any(g_lse))
