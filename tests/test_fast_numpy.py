@@ -18,6 +18,7 @@ attention, blas, blocks, convolution, depthwise, layers, memory, norms = (
     importlib.import_module(f"polygrad_numpy.{part}")
     for part in ("attention", "blas", "blocks", "convolutions", "depthwise", "layers", "memory", "norms")
 )
+adapter = importlib.import_module("polygrad_numpy")
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
 
@@ -212,6 +213,16 @@ def test_max_pool_leaves_nan_to_the_body():
 
 
 # ---------------------------------------------------------------------------------------------------------- layers
+
+
+def test_the_names_of_what_is_loaded_on_request():
+    """The table says all that the modules have, and nothing else."""
+    modules = {module for modules in adapter.ON_REQUEST.values() for module in modules}
+    for module in modules:
+        names = [name for name, found in adapter.ON_REQUEST.items() if module in found]
+        assert sorted(names) == sorted(importlib.import_module(module).__all__), module
+    for name in adapter.ON_REQUEST:
+        assert callable(numpy().fast[name].fetch())
 
 
 @FEW

@@ -8,27 +8,8 @@ from typing import Any
 import numpy as np
 
 from polygrad.core import Backend
-from polygrad_numpy import (
-    activations,
-    attention,
-    blocks,
-    convolutions,
-    indexing,
-    layers,
-    memory,
-    norms,
-    onednn,
-    onednn_attention,
-    onednn_conv,
-    onednn_norm,
-    onednn_pointwise,
-    onednn_pool,
-    parts,
-    random,
-    special,
-    special_gamma,
-    windows,
-)
+from polygrad.core.later import Later, either
+from polygrad_numpy import blocks, indexing, layers, memory, onednn, onednn_pointwise, parts
 from polygrad_numpy.blas import address
 from polygrad_numpy.namespace import xp
 
@@ -94,38 +75,31 @@ def info() -> dict[str, Any]:
     return {"numpy": np.__version__, "onednn": onednn.state.reason if found is None else found.text()}
 
 
-def either(first: Callable[..., Any], second: Callable[..., Any] | None) -> Callable[..., Any]:
-    """An override that does what `first` does, and where that declines, what `second` does."""
-    if second is None:
-        return first
+# What is loaded when an op of it is first called: for each name, the modules that have it.
+ON_REQUEST: dict[str, list[str]] = {}
+for _module, _names in {
+    "onednn_attention": "attention attention_backward",
+    "onednn_conv": "conv conv_input conv_weight",
+    "onednn_norm": "normalize normalize_backward",
+    "onednn_pool": "max_pool max_unpool",
+    "activations": "celu elu elu_backward exp2 hardswish hardswish_backward hardtanh leaky_relu leaky_relu_backward log_odds "
+    "log_sigmoid_backward sigmoid silu silu_backward softplus softplus_backward",
+    "attention": "attention attention_backward",
+    "convolutions": "conv conv_input conv_weight",
+    "norms": "normalize normalize_backward",
+    "random": "advance draw_bits draw_exponential draw_integers draw_mask draw_normal draw_uniform tabulated",
+    "special": "erf erfc erfinv",
+    "special_gamma": "digamma lgamma polygamma",
+    "windows": "max_pool max_unpool",
+}.items():
+    for _name in _names.split():
+        ON_REQUEST.setdefault(_name, []).append(f"polygrad_numpy.{_module}")
 
-    def chosen(*operands: Any, **params: Any) -> Any:
-        result = first(*operands, **params)
-        return second(*operands, **params) if result is NotImplemented else result
 
-    chosen.__name__, chosen.__doc__ = first.__name__, first.__doc__
-    return chosen
-
-
-fast = {
-    name: getattr(module, name)
-    for module in (
-        activations,
-        attention,
-        convolutions,
-        indexing,
-        layers,
-        norms,
-        random,
-        special,
-        special_gamma,
-        windows,
-    )
-    for name in module.__all__
-}
-for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pointwise, onednn_pool):
-    for name in module.__all__:
-        fast[name] = either(getattr(module, name), fast.get(name))
+fast: dict[str, Any] = {name: getattr(module, name) for module in (indexing, layers) for name in module.__all__}
+for name in onednn_pointwise.__all__:
+    fast[name] = either(getattr(onednn_pointwise, name), fast.get(name))
+fast |= {name: Later(name, modules) for name, modules in ON_REQUEST.items()}
 
 
 memory.keep_freed()

@@ -6,6 +6,7 @@ import numpy as np
 
 from polygrad_numpy.onednn import Library
 from polygrad_numpy.onednn_primitives import Descriptor, Primitive, dense, described, primitive, taken
+from polygrad_numpy.parts import flat
 
 __all__ = [
     "gelu_exact",
@@ -24,17 +25,6 @@ SRC, FACTOR, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
 
 
-def _flat(*arrays: np.ndarray) -> list[np.ndarray] | None:
-    """The arrays as vectors in the order of their memory, or None unless all are laid out alike, without gaps."""
-    first = arrays[0]
-    if not all(a.shape == first.shape and a.strides == first.strides for a in arrays):
-        return None
-    if not first.flags.c_contiguous:
-        order = sorted(range(first.ndim), key=lambda i: -first.strides[i])
-        arrays = tuple([a.transpose(order) for a in arrays])
-    return [a.reshape(-1) for a in arrays] if arrays[0].flags.c_contiguous else None
-
-
 def _pointwise(lib: Library, kind: int, size: int, back: bool) -> Primitive:
     vector = dense((size,))
     x = described(lib, vector)
@@ -49,15 +39,15 @@ def _run(kind: int, *arrays: Any) -> Any:
     if not taken(*arrays) or arrays[0].size < MANY:
         return NotImplemented
     y = np.empty_like(arrays[0])
-    flat = _flat(*arrays, y)
-    if flat is None:
+    vectors = flat(*arrays, y)
+    if vectors is None:
         return NotImplemented
     run = primitive(
         ("pointwise", kind, y.size, len(arrays)), lambda lib: _pointwise(lib, kind, y.size, len(arrays) > 1)
     )
     if run is None:
         return NotImplemented
-    run(*flat)
+    run(*vectors)
     return y
 
 

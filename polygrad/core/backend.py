@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from polygrad.core.device import device_named
 from polygrad.core.dtype import CATEGORIES, DTYPES, DType, as_dtype, default_for
+from polygrad.core.later import Later
 
 __all__ = [
     "Backend",
@@ -267,7 +268,7 @@ class Backend:
         synchronize: waits until a raw array is computed; needed by timers only.
         info: callable giving a dict for `show_config` (versions, threads, providers).
         fast: overrides by op name, with the op's own signature, on raw arrays. One may return NotImplemented to decline a
-            case. A dot in an op's name is written as two underscores (`linalg__inv`).
+            case. A dot in an op's name is written as two underscores (`linalg__inv`). A `Later` is fetched when it is called.
 
     Raises:
         TypeError: an override for an op that does not exist. It is raised when the backend is first used; of an adapter that
@@ -380,7 +381,9 @@ class Backend:
         fast = self.fast.get(op.name)
         if fast is None:
             return reference
-        if not isinstance(fast, types.FunctionType):  # a library's own function (a ufunc, a builtin) never declines
+        if not isinstance(
+            fast, types.FunctionType | Later
+        ):  # a library's own function (a ufunc, a builtin) never declines
             return fast
 
         def overridden(*operands: Any, **parameters: Any) -> Any:
