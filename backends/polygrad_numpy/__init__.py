@@ -2,7 +2,6 @@
 
 import operator
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
