@@ -319,6 +319,9 @@ def test_other_norms_are_declined(library):
     x, line, few = images(2, 3, 4, 5), images(5, 1)[:, 0], images(3, 1, 1)
     assert cudnn_norm.normalize([x, line, line], axis=-1, eps=1e-3) is NotImplemented
     assert cudnn_norm.normalize([x], axis=(0, 2, 3), eps=1e-3) is NotImplemented
+    cube, three = images(2, 3, 3, 3), images(3, 1)[:, 0]
+    for along in (None, 2, 3):
+        assert cudnn_norm.normalize([cube, three, three], axis=(0, 2, 3), eps=1e-3, along=along) is NotImplemented
     assert cudnn_norm.normalize([x, few, few], axis=(0, 2), eps=1e-3) is NotImplemented
     alone = images(1, 3, 1, 1)
     assert cudnn_norm.normalize([alone, few, few], axis=(0, 2, 3), eps=1e-3) is NotImplemented

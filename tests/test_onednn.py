@@ -144,6 +144,16 @@ def test_normalisation(data):
 
 
 @needs_onednn
+def test_weights_along_other_axes_are_left_to_the_body():
+    """Of as many elements as there are channels, and yet not theirs."""
+    x, line = np.ones((2, 40, 40, 40), "f4"), np.ones(40, "f4")
+    params = {"axis": (0, 2, 3), "eps": 0.1}
+    for along in (None, 2, 3):
+        assert onednn_norm.normalize([x, line, line], along=along, **params) is NotImplemented
+    assert onednn_norm.normalize([x, line, line], along=1, **params) is not NotImplemented
+
+
+@needs_onednn
 @FEW
 @given(st.data())
 def test_products(data):
