@@ -61,7 +61,7 @@ def main() -> None:
                         found.setdefault(module, []).append(cost(statement, cache))
                     except ImportError as error:
                         errors[module] = str(error)
-    least = {m: (min(t for t, _ in f), min(r for _, r in f)) for m, f in found.items()}
+    least = {m: (min(t for t, _ in f), min(r for _, r in f)) for m, f in found.items() if f}
     records = []
     for module in STATEMENTS:
         record = {"workload": "import", "framework": module}
