@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polygrad_numpy.parts import MANY, PART, WORDS, by_parts
+from polygrad_numpy.parts import MANY, WORDS, by_parts, limited
 
 __all__ = [
     "celu",
@@ -32,12 +32,6 @@ __all__ = [
 
 # From here on exp(-z) is less than half a unit in the last place of 1 in float32, so that softplus(z) = z and sigmoid(z) = 1.
 LINEAR = 17.0
-
-
-def _limited(x: np.ndarray, part: Callable[..., None], numbers: tuple[float, ...]) -> Callable[..., None]:
-    """`part` with vectors of these numbers before what it is given."""
-    vectors = [np.full(min(PART, x.size), number, x.dtype) for number in numbers]
-    return lambda x, *others: part(*[v[: x.size] for v in vectors], x, *others)
 
 
 def _runs(x: Any, *more: Any) -> bool:
@@ -88,7 +82,7 @@ def _exponential(x: Any, alpha: float, scale: float) -> Any:
         np.maximum(x, zeros, out=z)
         y += z
 
-    return by_parts(_limited(x, part, (0.0,)), x, scratches=1)
+    return by_parts(limited(x, part, 0.0), x, scratches=1)
 
 
 def elu(x: Any, /, *, alpha: float = 1.0) -> Any:
@@ -119,7 +113,7 @@ def elu_backward(g: Any, x: Any, y: Any, /, *, alpha: float) -> Any:
         out += up
         out *= g
 
-    return by_parts(_limited(y, plain if alpha == 1 else part, (0.0,)), y, g, scratches=alpha != 1)
+    return by_parts(limited(y, plain if alpha == 1 else part, 0.0), y, g, scratches=alpha != 1)
 
 
 def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
@@ -131,7 +125,7 @@ def hardtanh(x: Any, /, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
         np.maximum(x, low, out=y)
         np.minimum(y, high, out=y)
 
-    return by_parts(_limited(x, part, (min_val, max_val)), x, scratches=0)
+    return by_parts(limited(x, part, min_val, max_val), x, scratches=0)
 
 
 def _hardswish(zeros: np.ndarray, sixes: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
@@ -144,7 +138,7 @@ def _hardswish(zeros: np.ndarray, sixes: np.ndarray, x: np.ndarray, y: np.ndarra
 
 def hardswish(x: Any, /) -> Any:
     """The op `hardswish`."""
-    return by_parts(_limited(x, _hardswish, (0.0, 6.0)), x, scratches=0) if _runs(x) else NotImplemented
+    return by_parts(limited(x, _hardswish, 0.0, 6.0), x, scratches=0) if _runs(x) else NotImplemented
 
 
 def _hardswish_backward(
@@ -171,7 +165,7 @@ def hardswish_backward(g: Any, x: Any, /) -> Any:
     """The function `hardswish_backward`."""
     if not _runs(x, g):
         return NotImplemented
-    return by_parts(_limited(x, _hardswish_backward, (-3.0, 3.0)), x, g, scratches=1)
+    return by_parts(limited(x, _hardswish_backward, -3.0, 3.0), x, g, scratches=1)
 
 
 def softplus(x: Any, /, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -191,7 +185,7 @@ def softplus(x: Any, /, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
         if beta != 1:
             y /= beta
 
-    return by_parts(_limited(x, part, (0.0,)), x, scratches=1)
+    return by_parts(limited(x, part, 0.0), x, scratches=1)
 
 
 def softplus_backward(g: Any, x: Any, /, *, beta: float, threshold: float) -> Any:
@@ -286,7 +280,7 @@ def log_odds(x: Any, /) -> Any:
     if not _runs(x) or x.dtype != np.float32:
         return NotImplemented
     with np.errstate(divide="ignore", invalid="ignore"):
-        return by_parts(_limited(x, _log_odds, (0.25,)), x, scratches=2)
+        return by_parts(limited(x, _log_odds, 0.25), x, scratches=2)
 
 
 def exp2(x: Any, /) -> Any:

@@ -1,5 +1,6 @@
-"""Attention on NumPy, some matrices of scores at a time, so that these stay in the cache and never lie in memory together.
+"""Attention on NumPy, some matrices of scores at a time, so that these stay in the cache.
 
+Unless they are few, they never lie in memory together:
 Dao et al., "FlashAttention" (2022). Small scores are not shifted by their maxima: their exponentials are far from overflow,
 and the division by the sums is left for the products, which are smaller. Heads are read where they lie in memory, and results
 are laid out as the operands are, so that what splits and joins heads copies nothing. Only second operands of products are
@@ -174,7 +175,7 @@ def attention_backward(
     lead, rows, columns = stack.whole, *stack.scores[-2:]
     inner = np.einsum("...i,...i->...", g, y)
     inner -= g_lse
-    found = kept_by(lse, query, key, (scale, causal, "undivided"))
+    kept = kept_by(lse, query, key, (scale, causal, "undivided"))
     inner, lse, g = inner.reshape(*lead, -1), lse.reshape(*lead, -1), _lined(g, lead)
     of_query, of_key, of_value = beside(stack.query, stack.key, stack.value)
     # The cotangent of a mask is that of the scores; else these are made with the scale, which then comes with the value.
@@ -183,7 +184,7 @@ def attention_backward(
     matrices = (rows, columns), (rows, columns), (key.shape[-1], columns), (value.shape[-1], columns), g.shape[-2:]
     room, other, turned, values, slopes = stack.rooms(*matrices)
     for here in stack.parts():
-        weights, shift = stack.weights(here, turned, room, lse) if found is None else (found[here], 0.0)
+        weights, shift = stack.weights(here, turned, room, lse) if kept is None else (kept[here], 0.0)
         slope, less = g[here], inner[here][..., None] * factor
         if type(shift) is float:  # the weights are still to be divided by their sums: what they multiply is instead
             share = np.exp(-lse[here])[..., None]

@@ -7,7 +7,7 @@ import numpy as np
 
 from polygrad_numpy.memory import aligned
 
-__all__ = ["MANY", "PART", "WORDS", "body_by_parts", "by_parts", "flat"]
+__all__ = ["MANY", "PART", "WORDS", "body_by_parts", "by_parts", "flat", "limited"]
 
 PART = (
     1 << 15
@@ -55,6 +55,12 @@ def by_parts(part: Callable[..., None], x: Any, *more: Any, scratches: int = 3, 
         size = here[0].size
         part(*here, *(scratch if size == PART else [s[:size] for s in scratch]))
     return y
+
+
+def limited(x: np.ndarray, part: Callable[..., None], *numbers: float) -> Callable[..., None]:
+    """`part` with vectors of these numbers before what `by_parts` gives it: a minimum of two arrays takes half of one with a number."""
+    vectors = [np.full(min(PART, x.size), number, x.dtype) for number in numbers]
+    return lambda x, *others: part(*[v[: x.size] for v in vectors], x, *others)
 
 
 def body_by_parts(op: Any, body: Callable[..., Any]) -> Callable[..., Any]:

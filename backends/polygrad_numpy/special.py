@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polygrad_numpy.parts import PART, by_parts
+from polygrad_numpy.parts import by_parts, limited
 
 __all__ = ["erf", "erfc", "erfinv"]
 
@@ -31,7 +31,7 @@ SIGN, ONE = np.int32(-(2**31)), np.float32(1).view(np.int32)  # bits
 HEAD = np.int32(-(2**12))  # the bits of a number's first 12 digits
 
 
-def _polynomial(x: np.ndarray, coefficients: tuple[float, ...], y: np.ndarray) -> None:
+def polynomial(x: np.ndarray, coefficients: tuple[float, ...], y: np.ndarray) -> None:
     """Write a polynomial in x into y by Horner's rule."""
     np.multiply(x, coefficients[0], out=y)
     y += coefficients[1]
@@ -43,8 +43,8 @@ def _polynomial(x: np.ndarray, coefficients: tuple[float, ...], y: np.ndarray) -
 def _erf(limits: np.ndarray, x: np.ndarray, y: np.ndarray, t: np.ndarray, q: np.ndarray) -> None:
     np.multiply(x, x, out=t)
     np.minimum(t, limits, out=t)
-    _polynomial(t, ERF_TOP, y)
-    _polynomial(t, ERF_BOTTOM, q)
+    polynomial(t, ERF_TOP, y)
+    polynomial(t, ERF_BOTTOM, q)
     y /= q
     y *= x
     np.tanh(y, out=y)
@@ -63,9 +63,9 @@ def _erfc(limits: np.ndarray, x: np.ndarray, y: np.ndarray, a: np.ndarray, h: np
     np.negative(p, out=p)
     np.exp(p, out=p)
     y *= p
-    _polynomial(a, ERFC_TOP, p)
+    polynomial(a, ERFC_TOP, p)
     y *= p
-    _polynomial(a, ERFC_BOTTOM, p)
+    polynomial(a, ERFC_BOTTOM, p)
     y /= p
     # 2 - y where x is negative: y with the sign of x, and 1 less a 1 with that sign
     sign = h.view(np.int32)
@@ -84,8 +84,8 @@ def _erfinv(x: np.ndarray, y: np.ndarray, s: np.ndarray, q: np.ndarray) -> None:
     np.log(s, out=s)
     least = np.minimum.reduce(s)
     np.negative(s, out=s)
-    _polynomial(s, ERFINV_TOP, y)
-    _polynomial(s, ERFINV_BOTTOM, q)
+    polynomial(s, ERFINV_TOP, y)
+    polynomial(s, ERFINV_BOTTOM, q)
     y /= q
     y *= x
     if not least > -np.inf:  # it is -infinite or NaN
@@ -94,18 +94,11 @@ def _erfinv(x: np.ndarray, y: np.ndarray, s: np.ndarray, q: np.ndarray) -> None:
 
 
 def _single(part: Callable[..., None], x: Any, scratches: int, limit: float | None = None) -> Any:
-    """What `part` makes of a float32 array that is not 0-d, without the warnings of its ends.
-
-    A `limit` is handed over as a vector before the others: the minimum of two arrays takes half of that with a number.
-    """
+    """What `part` makes of a float32 array that is not 0-d, without the warnings of its ends; a `limit` comes first as a vector."""
     if x.dtype != np.float32:
         return NotImplemented
     if limit is not None:
-        limits, bare = np.full(min(PART, x.size), limit, np.float32), part
-
-        def part(x: np.ndarray, *others: np.ndarray) -> None:
-            bare(limits[: x.size], x, *others)
-
+        part = limited(x, part, limit)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         return by_parts(part, x, scratches=scratches, least=1)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from polygrad_numpy.memory import aligned
 from polygrad_numpy.parts import PART, by_parts
+from polygrad_numpy.special import polynomial
 
 __all__ = ["digamma", "lgamma", "polygamma"]
 
@@ -20,13 +21,6 @@ LGAMMA = (0.0007321315599940454, -0.0027755577399221952, 0.08333330684820628)
 DIGAMMA = (-0.0035814431946529887, 0.008320940345129266, -0.08333320438356916)
 TRIGAMMA = (0.021479867436919774, -0.03328320088201725, 0.16666638004177498)
 DOUBLE = np.dtype(np.float64)
-
-
-def _quadratic(t: np.ndarray, coefficients: tuple[float, float, float], out: np.ndarray) -> None:
-    np.multiply(t, coefficients[0], out=out)
-    out += coefficients[1]
-    out *= t
-    out += coefficients[2]
 
 
 def _product(d: np.ndarray, u: np.ndarray, p: np.ndarray) -> None:
@@ -48,7 +42,7 @@ def _lgamma(d: np.ndarray, p: np.ndarray, r: np.ndarray, s: np.ndarray) -> np.nd
     d *= s  # (y - 1/2) log y - y + 1/2
     d -= p
     np.multiply(r, r, out=p)
-    _quadratic(p, LGAMMA, s)
+    polynomial(p, LGAMMA, s)
     s *= r
     s += 0.5 * math.log(2 * math.pi) - 0.5
     s += d
@@ -67,7 +61,7 @@ def _digamma(d: np.ndarray, p: np.ndarray, r: np.ndarray, s: np.ndarray) -> np.n
     p -= s
     np.divide(1, d, out=r)
     np.multiply(r, r, out=d)
-    _quadratic(d, DIGAMMA, s)
+    polynomial(d, DIGAMMA, s)
     s *= d
     r *= 0.5
     s -= r
@@ -92,7 +86,7 @@ def _trigamma(d: np.ndarray, p: np.ndarray, r: np.ndarray, s: np.ndarray) -> np.
     p *= t
     np.divide(1, d, out=r)
     np.multiply(r, r, out=d)
-    _quadratic(d, TRIGAMMA, s)
+    polynomial(d, TRIGAMMA, s)
     s *= r
     s += 0.5
     s *= d

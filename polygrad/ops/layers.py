@@ -171,7 +171,7 @@ def _normalize_push(xp, t, arrays, y1, y2, axis, eps, along):
 def normalize(xp, arrays, /, *, axis, eps, along=None):
     """(y, mean, var): y = (x - mean) / sqrt(var + eps) * weight + bias, with the moments of x over `axis`.
 
-    `arrays` is [x], [x, weight] or [x, weight, bias]; weight and bias broadcast against x, or are vectors along one of its axes.
+    `arrays` is [x], [x, weight] or [x, weight, bias]; weight and bias broadcast against x, or are vectors along the axis `along`.
     The mean and the variance (which divides by n) keep their axes, of size one.
     """
     x = arrays[0]
