@@ -238,6 +238,8 @@ def test_pointwise_paths_in_every_layout(data):
         ("where", (x > 0, -0.0, g), {}),
         ("where", (np.ascontiguousarray(x > 0), g, 2.5), {}),
         ("where", (np.ascontiguousarray(x > 0), 0, g), {}),
+        ("relu_backward", (g, np.maximum(x, 0)), {}),
+        ("relu_backward", (np.broadcast_to(g.ravel()[:1], shape), np.maximum(x, 0)), {}),
         ("sigmoid", (x * 40,), {}),
         ("silu", (x * 40,), {}),
         ("gelu_exact_backward", (np.broadcast_to(g.ravel()[:1], shape), x), {}),
@@ -257,9 +259,10 @@ def test_where_keeps_what_a_product_would_spoil():
     x[1] = math.nan
     condition = np.zeros(5000, bool)
     condition[0] = True
-    made, slow = both("where", condition, x, 0)
-    np.testing.assert_array_equal(made, slow())
-    assert not made[1:].any()
+    for name, operands in (("where", (condition, x, 0)), ("relu_backward", (x, condition.astype("f4")))):
+        made, slow = both(name, *operands)
+        np.testing.assert_array_equal(made, slow())
+        assert not made[1:].any()
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint64", "float64", "complex64", "int8"])

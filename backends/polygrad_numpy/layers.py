@@ -51,58 +51,45 @@ GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Any:
-    """The op `where` of words of 4 or 8 bytes, by bits: as fast for any condition (NumPy's choice takes 5 times as long at random)."""
-    inverted = type(x1) is not np.ndarray
-    x, other = (x2, x1) if inverted else (x1, x2)
+    """The op `where` of words of 4 or 8 bytes, by bits: as fast for any condition (NumPy's choice takes 5 times as long at random).
+
+    It is x2 ^ ((x1 ^ x2) * condition), and of 0 and an array one product.
+    """
+    x, other = (x1, x2) if type(x1) is np.ndarray else (x2, x1)
     if type(x) is not np.ndarray or x.size < MANY or condition.shape != x.shape or condition.dtype != bool:
         return NotImplemented
     word = BITS.get(x.itemsize)
     if word is None or x.dtype.kind not in "fiuc":
         return NotImplemented
-    in_order = condition.flags.c_contiguous
     if type(other) is np.ndarray:
-        if other.dtype != x.dtype or other.shape != x.shape or not in_order:
+        if other.dtype != x.dtype or other.shape != x.shape:
             return NotImplemented
         bits = np.ascontiguousarray(other).reshape(-1).view(word)
     elif x.dtype in WORDS and (type(other) is int or type(other) is float):
         bits = x.dtype.type(other).view(word)
+        if not bits:
+            return np.multiply(x.view(word), condition if x is x1 else ~condition).view(x.dtype)
     else:
         return NotImplemented
-    if not in_order:
-        return NotImplemented if inverted or bits else _kept(condition, x, word)
+    if not condition.flags.c_contiguous:
+        return NotImplemented
     y = np.empty(x.shape, x.dtype)
-    flat = np.ascontiguousarray(x).reshape(-1).view(word), condition.reshape(-1).view(np.int8), y.reshape(-1).view(word)
-    small, mask = np.empty(min(PART, x.size), np.int8), np.empty(min(PART, x.size), word)
+    flat = np.ascontiguousarray(x).reshape(-1).view(word), condition.reshape(-1), y.reshape(-1).view(word)
     for start in range(0, x.size, PART):
-        bits_of_x, chosen, made = (a[start : start + PART] for a in flat)
-        minus, all_ones = small[: made.size], mask[: made.size]
-        np.subtract(chosen, 1, out=minus) if inverted else np.negative(chosen, out=minus)
-        all_ones[...] = minus  # -1, which is all bits, where x is chosen
-        if bits.ndim:
-            there = bits[start : start + PART]
-            np.bitwise_xor(bits_of_x, there, out=made)
-            made &= all_ones
-            made ^= there
-        elif bits:
-            np.bitwise_xor(bits_of_x, bits, out=made)
-            made &= all_ones
-            made ^= bits
-        else:
-            np.bitwise_and(bits_of_x, all_ones, out=made)
+        here = slice(start, start + PART)
+        bits_of_x, chosen, made = (a[here] for a in flat)
+        there = bits[here] if bits.ndim else bits
+        np.bitwise_xor(bits_of_x, there, out=made)
+        made *= chosen
+        made ^= there if x is x1 else bits_of_x
     return y
 
 
-def _kept(condition: np.ndarray, x: np.ndarray, word: Any) -> np.ndarray:
-    """x where the condition holds and 0 elsewhere, for arrays of any strides."""
-    mask = np.negative(condition.view(np.int8)).astype(word)
-    if x.strides[-1] != x.itemsize and not x.flags.forc:
-        x = x.copy(order="K")
-    return np.bitwise_and(mask, x.view(word), out=mask).view(x.dtype)
-
-
 def relu_backward(g: Any, y: Any, /) -> Any:
-    """The function `relu_backward`."""
-    return where(y > 0, g, 0)
+    """The function `relu_backward`, by bits: infinite cotangents do not reach what they are not of."""
+    if type(g) is not np.ndarray or (word := WORDS.get(g.dtype)) is None:
+        return NotImplemented
+    return np.multiply(g.view(word), y > 0).view(g.dtype)
 
 
 def masked_scale(x: Any, mask: Any, /, *, scale: float) -> Any:
