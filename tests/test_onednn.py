@@ -157,16 +157,17 @@ def test_weights_along_other_axes_are_left_to_the_body():
 @FEW
 @given(st.data())
 def test_products(data):
-    """Of two matrices by sgemm and by the primitive, of stacks, and of a stack and one matrix, with bias and without."""
+    """By sgemm and by the primitives, of two matrices, of stacks, and of a stack and one matrix, with bias and without."""
     m, k, n = (data.draw(st.integers(1, 6)) for _ in range(3))
     lead = data.draw(st.sampled_from([(), (3,), (2, 3)]))
     x1, x2 = data.draw(arrays((*lead, m, k))), data.draw(arrays((*lead, k, n)))
     weight, bias = data.draw(arrays((n, k))), data.draw(arrays((n,)))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(onednn_matmul, "NARROW", data.draw(st.sampled_from([0, 64])))
+        patched.setattr(onednn_matmul, "LONG", data.draw(st.sampled_from([0, 256])))
         check(onednn_matmul, "matmul", x1, x2)
         check(onednn_matmul, "matmul", x1, weight.T, must=x1.ndim == 2 or x1.flags.c_contiguous)
-    check(onednn_matmul, "affine", x1, weight, bias, must=all(a.flags.c_contiguous for a in (x1, weight, bias)))
+        check(onednn_matmul, "affine", x1, weight, bias, must=all(a.flags.c_contiguous for a in (x1, weight, bias)))
     sums = onednn_matmul.sums_of_columns(weight)
     if sums is not NotImplemented:
         np.testing.assert_allclose(sums, weight.sum(0), rtol=1e-5, atol=1e-5)

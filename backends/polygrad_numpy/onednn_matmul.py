@@ -21,6 +21,7 @@ LINEAR, EXP, CLIP = 0x26, 0x2A, 0x2E
 LARGE = 80.0  # an exponent that is still finite in float32
 FEW = 1 << 20  # multiply-adds below which NumPy is faster, on one thread: 128 x 256 x 10 took it 25 us and oneDNN 38
 NARROW = 64  # up to so many columns of the result the primitive is up to twice as fast as sgemm
+LONG = 256  # terms of a sum from which on an affine map is faster by sgemm than by its primitive: 128 x 784 x 256 takes 448 us, not 523
 WORD = 4  # bytes
 
 
@@ -61,11 +62,12 @@ def _matrix(x: np.ndarray) -> tuple[np.ndarray, bytes, int]:
     return np.ascontiguousarray(x), b"N", columns
 
 
-def _sgemm(lib: Library, x1: np.ndarray, x2: np.ndarray, y: np.ndarray) -> None:
+def _sgemm(lib: Library, x1: np.ndarray, x2: np.ndarray, y: np.ndarray, add: float = 0.0) -> None:
+    """Write x1 @ x2 + add * y to y."""
     (x1, turned1, apart1), (x2, turned2, apart2) = _matrix(x1), _matrix(x2)
     (rows, inner), columns = x1.shape, x2.shape[1]
     status = lib.sgemm(
-        turned1, turned2, rows, columns, inner, 1.0, address(x1), apart1, address(x2), apart2, 0.0, address(y), columns
+        turned1, turned2, rows, columns, inner, 1.0, address(x1), apart1, address(x2), apart2, add, address(y), columns
     )
     if status:
         raise RuntimeError(f"oneDNN: a product gave status {status}")
@@ -131,17 +133,21 @@ def affine(x: Any, weight: Any, bias: Any, /) -> Any:
         return NotImplemented
     columns, inner = weight.shape
     rows = x.size // inner
+    y = np.empty((*x.shape[:-1], columns), np.float32)
+    if inner >= LONG and (lib := loaded()) is not None:
+        y[...] = bias
+        _sgemm(lib, x.reshape(rows, inner), weight.T, y.reshape(rows, columns), add=1.0)
+        return y
     run = primitive(("affine", rows, inner, columns), lambda lib: _affine(lib, rows, inner, columns))
     if run is None:
         return NotImplemented
-    y = np.empty((*x.shape[:-1], columns), np.float32)
     run(x, weight, bias, y)
     return y
 
 
 def sums_of_columns(x: np.ndarray) -> Any:
     """The sums (columns,) of a matrix's columns, as a product with ones; declines small ones."""
-    if not taken(x) or 32 * x.size < FEW or not x.flags.c_contiguous or (lib := loaded()) is None:
+    if not taken(x) or 8 * x.size < FEW or not x.flags.c_contiguous or (lib := loaded()) is None:
         return NotImplemented
     y = np.empty(x.shape[1], np.float32)
     _sgemm(lib, ones(len(x), x.dtype)[None], x, y)

@@ -53,12 +53,16 @@ def _run(kind: int, *arrays: Any) -> Any:
 
 def relu(x: Any, /) -> Any:
     """The op `relu`."""
-    return _run(RELU, x) if x.size >= 8 * MANY else NotImplemented  # 131072 elements after a product: 149 us, and NumPy 95
+    return (
+        _run(RELU, x) if x.size >= 8 * MANY else NotImplemented
+    )  # 131072 elements after a product: 149 us, and NumPy 95
 
 
 def relu_backward(g: Any, y: Any, /) -> Any:
     """The function `relu_backward`."""
-    return _run(RELU, g, y) if y.size >= 2 * MANY else NotImplemented  # 32768 elements after a product: 133 us, and NumPy 107
+    return (
+        _run(RELU, g, y) if y.size >= 2 * MANY else NotImplemented
+    )  # 32768 elements after a product: 133 us, and NumPy 107
 
 
 def gelu_tanh(x: Any, /) -> Any:
