@@ -289,19 +289,26 @@ def _classes(x: Any, target: Any, axis: int) -> bool:
 
 def any_outside_classes(target: Any, /, *, classes: int, ignore_index: int) -> Any:
     """The op `any_outside_classes`: where the largest target is a class, all are, as a negative one reads as a huge word."""
-    words = target.astype(np.int64, copy=False).view(np.uint64)
-    return np.False_ if words.size and np.maximum.reduce(words, None) < classes else NotImplemented
+    return np.False_ if target.size and _all_classes(target, classes) else NotImplemented
 
 
-def _ignored(target: np.ndarray, ignore_index: int) -> np.ndarray | None:
-    """Where targets are ignored, or None if none is; as all others are classes, a negative index is the least target."""
-    some = np.minimum.reduce(target) == ignore_index if ignore_index < 0 else ignore_index in target
-    return target == ignore_index if some else None
+def _all_classes(target: np.ndarray, classes: int) -> bool:
+    words = target if target.dtype == np.int64 else target.astype(np.int64)
+    return bool(np.maximum.reduce(words.view(np.uint64), None) < classes)
+
+
+def _ignored(x: np.ndarray, target: np.ndarray, ignore_index: int) -> np.ndarray | None:
+    """Where targets are ignored, or None if none is, as where all are classes of x and the index is none."""
+    classes = x.shape[1]
+    if not 0 <= ignore_index < classes and _all_classes(target, classes):
+        return None
+    ignored = target == ignore_index
+    return ignored if ignored.any() else None
 
 
 def _exp_less(x: np.ndarray, less: np.ndarray) -> np.ndarray:
     """exp(x - less) with a number for each row."""
-    y = onednn_pointwise.exp_less(x, less)
+    y = onednn_pointwise.exp_less(x, less) if x.size >= onednn_pointwise.MANY else NotImplemented
     if y is NotImplemented:
         y = np.subtract(x, less[:, None])
         np.exp(y, out=y)
@@ -317,7 +324,7 @@ def softmax_cross_entropy(x: Any, target: Any, /, *, axis: int, ignore_index: in
     """The op `softmax_cross_entropy` of a matrix, which makes one array of its size."""
     if not _classes(x, target, axis):
         return NotImplemented
-    ignored = _ignored(target, ignore_index)
+    ignored = _ignored(x, target, ignore_index)
     losses = x[_labels(target, ignored)]
     if x.shape[1] < NARROW:
         z = x.T.copy()
@@ -351,7 +358,7 @@ def softmax_cross_entropy_backward(
     """The function `softmax_cross_entropy_backward` of a matrix, in place on one array of its size."""
     if g is None or g.dtype != x.dtype or not _classes(x, target, axis) or lse.dtype != x.dtype:
         return NotImplemented
-    ignored = _ignored(target, ignore_index)
+    ignored = _ignored(x, target, ignore_index)
     if reduction == "mean":
         g = g / x.dtype.type(max(_counted(x, ignored), 1))
     loss = g if ignored is None else np.where(ignored, 0, g)
