@@ -287,6 +287,7 @@ def _general(op: Op) -> Callable[..., Any]:
     count, variadic, spread = len(op.operands), op.variadic, op.spread
     positional, preset, required, optional = op.positional, op.preset, op.required, op.optional
     least = count - len(optional)
+    known: set[tuple[str, ...]] = set()  # the lists of keywords that calls have given and that fit
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if spread:
@@ -298,14 +299,15 @@ def _general(op: Op) -> Callable[..., Any]:
             if len(operands) < least or len(rest) > len(positional):
                 raise _misuse(op, args, kwargs)
             _name(op, positional, rest, kwargs)
-        if kwargs:
-            params = {**preset, **kwargs}
-            if len(params) > len(op.defaults) or not params.keys() <= op.defaults.keys():
+        params = {**preset, **kwargs} if kwargs else preset
+        if (names := tuple(kwargs)) not in known:
+            fits = params.keys() <= op.defaults.keys()
+            if not fits:
                 params = _respelled(op, args, kwargs)
-        else:
-            params = preset
-        if required and not params.keys() >= required:
-            raise _misuse(op, args, kwargs)
+            if not params.keys() >= required:
+                raise _misuse(op, args, kwargs)
+            if fits:
+                known.add(names)
         if variadic and not spread:
             operands = tuple(operands[0])
         return apply(op, operands, params)

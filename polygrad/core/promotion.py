@@ -20,25 +20,33 @@ SCALARS = (bool, int, float, complex)
 def plain_operands(op: Op, operands: tuple[Any, ...]) -> tuple[Backend, list[Any], list[Any]] | None:
     """(backend, arrays, edges) of tensors of one backend in a data type that the op takes as it is; None for all others."""
     backend: Backend | None = None
+    found: Any = None
     arrays: list[Any] = []
     edges: list[Any] = []
-    for x in operands:
-        if isinstance(x, Tensor):
-            if x._backend is not backend:
-                if backend is not None:
-                    return None
-                backend = x._backend
-            arrays.append(x._array)
-            edges.append(x._node)
-        elif x is None:
+    promoted = range(len(operands)) if op.variadic and op.promoted else op.promoted
+    for i, x in enumerate(operands):
+        if x is None:
             arrays.append(None)
             edges.append(None)
-        else:
+            continue
+        if not isinstance(x, Tensor):
             return None
-    if backend is None:
-        return None
-    places = range(len(arrays)) if op.variadic and op.promoted else op.promoted
-    return (backend, arrays, edges) if _alike(arrays, places, backend.accepts[op.dtypes]) else None
+        if x._backend is not backend:
+            if backend is not None:
+                return None
+            backend = x._backend
+        a = x._array
+        if i in promoted and a.dtype is not found:
+            if found is not None:
+                return None
+            found = a.dtype
+        arrays.append(a)
+        edges.append(x._node)
+    return (
+        None
+        if found is None or backend is None or found not in backend.accepts[op.dtypes]
+        else (backend, arrays, edges)
+    )
 
 
 def common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
@@ -121,20 +129,6 @@ def promote_operands(op: Op, arrays: list[Any], backend: Backend) -> list[Any]:
             native = native or backend.native(target)
             arrays[i] = backend.arrays.astype(a, native)
     return arrays
-
-
-def _alike(arrays: list[Any], places: Any, accepted: set[Any]) -> bool:
-    """Whether the arrays at these places that are there have one data type, which the op takes as it is."""
-    found = None
-    for i in places:
-        a = arrays[i]
-        if a is not None:
-            dtype = a.dtype
-            if dtype is not found:
-                if found is not None:
-                    return False
-                found = dtype
-    return found is not None and found in accepted
 
 
 def _python_type(value: Any) -> DType:
