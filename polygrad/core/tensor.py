@@ -283,12 +283,17 @@ def has_values() -> bool:
     return mode is None or mode.observer is None or mode.observer.values
 
 
-def count_write(x: Tensor) -> None:
-    """Count a write in place, and tell the observer, if there is one."""
+def add_version(x: Tensor) -> None:
+    """Count a write in place where nobody observes."""
     extra = x._extra
     if extra is None or extra is INFERENCE:
         extra = x._extras()
     extra["version"] = extra.get("version", 0) + 1
+
+
+def count_write(x: Tensor) -> None:
+    """Count a write in place, and tell the observer, if there is one."""
+    add_version(x)
     mode = current_mode()
     if mode is not None and mode.observer is not None:
         mode.observer.write(x)

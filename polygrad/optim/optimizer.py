@@ -13,7 +13,7 @@ from polygrad.core import Tensor
 from polygrad.core.hooks import RemovableHandle, add_hook
 from polygrad.core.inplace import is_unshared
 from polygrad.core.methods import functions
-from polygrad.core.tensor import count_write, current_mode
+from polygrad.core.tensor import add_version, current_mode
 from polygrad.ops.creation import zeros_like
 
 __all__ = ["Optimizer", "check_options", "fill_zeros"]
@@ -153,9 +153,10 @@ class Optimizer:
 
     def update_group(self, group: dict[str, Any]) -> None:
         """Update the parameters of one group that have a gradient."""
+        states = self.state
         for p in group["params"]:
             if p.grad is not None:
-                state = self.state[p]
+                state = states[p]
                 if not state:
                     self.start(p, state, group)
                 self.update(p, state, group)
@@ -185,12 +186,13 @@ class Optimizer:
             numbers: what may differ in each step: Python numbers, or 0-d tensors.
             options: what makes another program of the step, such as `maximize`.
         """
-        g, xp, boxes = p.grad, p._backend.tensors, [p]
+        g, boxes = p.grad, [p]
         assert g is not None
         for name in names:
             boxes.append(state[name])
         if self.elementwise and not p.dtype.is_complex and _in_parts(rule, g, boxes, numbers, options):
             return
+        xp = p._backend.tensors
         values = [p.detach(), -g if options.pop("maximize", False) else g, *boxes[1:]]
         if p.dtype.is_complex:
             values = [xp.stack([xp.real(x), xp.imag(x)], axis=-1) for x in values]
@@ -315,9 +317,10 @@ def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, op
         if type(n) not in PLAIN:
             return False
     reusable: list[int | None] = []
+    arrays = []
     for i, box in enumerate(boxes):
         reusable.append(i if is_unshared(box) else None)
-    arrays = [box._array for box in boxes]
+        arrays.append(box._array)
     arrays.append(gradient._array)
 
     def step(p: Any, *rest: Any) -> Any:
@@ -329,7 +332,7 @@ def _in_parts(rule: Any, gradient: Tensor, boxes: list[Tensor], numbers: Any, op
     if results is NotImplemented:
         return False
     for box, old, value in zip(boxes, arrays, results, strict=False):
-        count_write(box)
+        add_version(box)
         if value is not old:
             box._put(value, backend)
     return True
