@@ -248,10 +248,23 @@ def test_pointwise_paths_in_every_layout(data):
         ("gelu_exact_backward", (g, x), {}),
         ("gelu_tanh", (x,), {}),
         ("gelu_tanh_backward", (g, x), {}),
+        ("gelu_exact_backward", (g, x, pg.nn.functional.gelu(pg.tensor(x)).numpy()), {}),
+        ("gelu_tanh_backward", (g, x, pg.nn.functional.gelu(pg.tensor(x), approximate="tanh").numpy()), {}),
     ):
         fast, slow = both(name, *operands, **params)
         if fast is not NotImplemented:
             close(fast, slow())
+
+
+@pytest.mark.parametrize("name", ["gelu_exact", "gelu_tanh"])
+def test_gelu_has_a_slope_of_a_half_at_zero(name):
+    x = np.linspace(-12, 12, 5001, dtype="f4")
+    x[:3], g = (0.0, -0.0, 0.0), np.full(5001, 3, "f4")
+    y, _ = both(name, x)
+    made, slow = both(f"{name}_backward", g, x, y)
+    assert (x == 0).sum() == 3
+    np.testing.assert_array_equal(made[x == 0], 1.5)
+    close(made, slow())
 
 
 def test_where_keeps_what_a_product_would_spoil():

@@ -211,7 +211,7 @@ def gelu_tanh(x: Any, /) -> Any:
     return _apply("gelu_tanh", x)
 
 
-def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
+def gelu_tanh_backward(g: Any, x: Any, y: Any = None, /) -> Any:
     """The function `gelu_tanh_backward`."""
     return _apply("gelu_tanh_backward", g, x)
 

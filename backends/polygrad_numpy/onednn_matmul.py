@@ -21,6 +21,7 @@ LINEAR, EXP, CLIP = 0x26, 0x2A, 0x2E
 LARGE = 80.0  # an exponent that is still finite in float32
 FEW = 1 << 20  # multiply-adds below which NumPy is faster, on one thread: 128 x 256 x 10 took it 25 us and oneDNN 38
 NARROW = 64  # up to so many columns of the result the primitive is up to twice as fast as sgemm
+MANY = 1 << 17  # elements of a matrix from which on the sums of its columns are faster by sgemm
 LONG = 256  # terms of a sum from which on an affine map is faster by sgemm than by its primitive: 128 x 784 x 256 takes 448 us, not 523
 WORD = 4  # bytes
 
@@ -147,7 +148,7 @@ def affine(x: Any, weight: Any, bias: Any, /) -> Any:
 
 def sums_of_columns(x: np.ndarray) -> Any:
     """The sums (columns,) of a matrix's columns, as a product with ones; declines small ones."""
-    if not taken(x) or 8 * x.size < FEW or not x.flags.c_contiguous or (lib := loaded()) is None:
+    if not taken(x) or x.size < MANY or not x.flags.c_contiguous or (lib := loaded()) is None:
         return NotImplemented
     y = np.empty(x.shape[1], np.float32)
     _sgemm(lib, ones(len(x), x.dtype)[None], x, y)

@@ -70,7 +70,7 @@ def gelu_tanh(x: Any, /) -> Any:
     return _run(GELU_TANH, x)
 
 
-def gelu_tanh_backward(g: Any, x: Any, /) -> Any:
+def gelu_tanh_backward(g: Any, x: Any, y: Any = None, /) -> Any:
     """The function `gelu_tanh_backward`."""
     return _run(GELU_TANH, g, x)
 
@@ -80,7 +80,7 @@ def gelu_exact(x: Any, /) -> Any:
     return _run(GELU_ERF, x)
 
 
-def gelu_exact_backward(g: Any, x: Any, /) -> Any:
+def gelu_exact_backward(g: Any, x: Any, y: Any = None, /) -> Any:
     """The function `gelu_exact_backward`."""
     return _run(GELU_ERF, g, x)
 

@@ -187,12 +187,14 @@ GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
 @composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
-def gelu_exact_backward(xp, g, x, /):
-    """g times the derivative of `gelu_exact` at x."""
+def gelu_exact_backward(xp, g, x, y=None, /):
+    """g times the derivative of `gelu_exact` at x; its result y there, for libraries that divide faster than they integrate."""
     return g * (xp.special.ndtr(x) + x * _density(xp, x))
 
 
-@pointwise(x=lambda xp, g, x: xp.gelu_exact_backward(g, x), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu")
+@pointwise(
+    x=lambda xp, g, x, y: xp.gelu_exact_backward(g, x, y), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu"
+)
 def gelu_exact(xp, x, /):
     """x times the normal distribution function of x."""
     return x * xp.special.ndtr(x)
@@ -204,12 +206,14 @@ def _gelu_tanh_slope(xp, x):
 
 
 @composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
-def gelu_tanh_backward(xp, g, x, /):
-    """g times the derivative of `gelu_tanh` at x."""
+def gelu_tanh_backward(xp, g, x, y=None, /):
+    """g times the derivative of `gelu_tanh` at x, where its result is y; see `gelu_exact_backward`."""
     return g * _gelu_tanh_slope(xp, x)
 
 
-@pointwise(x=lambda xp, g, x: xp.gelu_tanh_backward(g, x), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu")
+@pointwise(
+    x=lambda xp, g, x, y: xp.gelu_tanh_backward(g, x, y), dtypes="real floating", domain=(-3.0, 3.0), node="Gelu"
+)
 def gelu_tanh(xp, x, /):
     """The approximation of gelu by a hyperbolic tangent (Hendrycks and Gimpel, 2016)."""
     return 0.5 * x * (1 + xp.tanh(GELU_SCALE * (x + GELU_CUBE * x * x * x)))
