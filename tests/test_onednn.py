@@ -36,6 +36,7 @@ def everything_is_large_enough(monkeypatch):
     for module in (onednn_attention, onednn_conv, onednn_norm, onednn_pool, onednn_matmul):
         monkeypatch.setattr(module, "FEW", 0)
     monkeypatch.setattr(onednn_pointwise, "MANY", 0)
+    monkeypatch.setattr(onednn_pointwise, "SUMMED", 0)
 
 
 def double(value):
@@ -241,6 +242,7 @@ def test_pointwise_and_softmax(data):
     shape = data.draw(st.sampled_from([(6, 5), (2, 3, 4, 5)]))
     x, g = data.draw(arrays(shape)), data.draw(arrays(shape))
     for name, operands in (
+        ("add", (x, g)),
         ("relu", (x,)),
         ("relu_backward", (g, x)),
         ("gelu_exact", (x,)),

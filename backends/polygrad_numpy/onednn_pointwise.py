@@ -20,9 +20,12 @@ __all__ = [
 ]
 
 TRAINING, ACCURATE = 64, 0x30000
-RELU, EXP, GELU_TANH, GELU_ERF, MULTIPLY, SUBTRACT = 0x20, 0x2A, 0x2B, 0x31, 0x1FFF1, 0x1FFF5
+RELU, EXP, GELU_TANH, GELU_ERF, ADD, MULTIPLY, SUBTRACT = 0x20, 0x2A, 0x2B, 0x31, 0x1FFF0, 0x1FFF1, 0x1FFF5
 SRC, FACTOR, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
+SUMMED = (
+    1 << 17
+)  # elements of a sum of two arrays from which on it is faster: 90 us against 129, and of four times as many 470 against 1100
 
 
 def _pointwise(lib: Library, kind: int, size: int, back: bool) -> Primitive:
@@ -63,6 +66,25 @@ def relu_backward(g: Any, y: Any, /) -> Any:
     return (
         _run(RELU, g, y) if y.size >= 2 * MANY else NotImplemented
     )  # 32768 elements after a product: 133 us, and NumPy 107
+
+
+def _add(lib: Library, size: int) -> Primitive:
+    vector = dense((size,))
+    x = described(lib, vector)
+    made = lib.make("binary_primitive_desc_create", lib.engine, ADD, x, x, x, None)
+    return Primitive(lib, made, [(SRC, vector, None), (FACTOR, vector, None)], [(DST, vector, None)])
+
+
+def add(x1: np.ndarray, x2: Any) -> Any:
+    """The sum of two large arrays laid out alike; declines others."""
+    if x1.size < SUMMED or not taken(x1, x2) or x2.shape != x1.shape:
+        return NotImplemented
+    y = np.empty_like(x1)
+    vectors = flat(x1, x2, y)
+    if vectors is None or (run := primitive(("add", y.size), lambda lib: _add(lib, y.size))) is None:
+        return NotImplemented
+    run(*vectors)
+    return y
 
 
 def gelu_tanh(x: Any, /) -> Any:

@@ -194,7 +194,7 @@ def reverse(
             for e, d in _watched(xp, g, n, seen, wanted, record, anomaly):
                 d = fit(xp, d, e, d._array if record else d, record)
                 old = take(e, None)
-                cotangents[e] = d if old is None else old + d
+                cotangents[e] = d if old is None else xp.add(old, d)
             if not retain and (kept or n.y is not None):
                 n.kept, n.y = FREED, None
             continue
@@ -210,14 +210,14 @@ def reverse(
                 if e.shape != shape or e.dtype is not dtype:
                     d = fit(xp, d, e, d._array if record else d, record)
                 old = take(e, None)
-                cotangents[e] = d if old is None else old + d
+                cotangents[e] = d if old is None else xp.add(old, d)
         else:
             for e, d in _pull(xp, g, n, seen, wanted, record):
                 raw = d._array if record else d
                 if raw.shape != e.shape or raw.dtype is not e.dtype:
                     d = fit(xp, d, e, raw, record)
                 old = take(e, None)
-                cotangents[e] = d if old is None else old + d
+                cotangents[e] = d if old is None else xp.add(old, d)
         if not retain and (kept or n.y is not None):
             n.kept, n.y = FREED, None
     if until:

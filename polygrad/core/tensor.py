@@ -598,7 +598,7 @@ class Tensor(Methods):
         if self._size != 1:
             raise RuntimeError(f"a Tensor with {self._size} elements cannot be converted to Scalar")
         self._leave("item()")
-        return self._backend.to_numpy(self._array).reshape(()).item()
+        return self._backend.to_numpy(self._array).item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self._lent("__array__")
