@@ -2,7 +2,6 @@
 
 import operator
 import sys
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,9 @@ def add(x1: Any, x2: Any, /) -> Any:
         if y is not NotImplemented:
             return y
     return x1 + x2
+
+
+add.never_declines = True  # type: ignore[attr-defined]
 
 
 def conj(x: Any, /) -> Any:
@@ -128,7 +130,7 @@ backend = Backend(
     pointwise=parts.body_by_parts,
     device=lambda array: "cpu",
     info=info,
-    add=partial(add),  # no plain function, so that it counts as the library's own, which never declines
+    add=add,
     subtract=operator.sub,
     multiply=operator.mul,
     divide=operator.truediv,

@@ -268,7 +268,8 @@ class Backend:
         synchronize: waits until a raw array is computed; needed by timers only.
         info: callable giving a dict for `show_config` (versions, threads, providers).
         fast: overrides by op name, with the op's own signature, on raw arrays. One may return NotImplemented to decline a
-            case. A dot in an op's name is written as two underscores (`linalg__inv`). A `Later` is fetched when it is called.
+            case, unless it has an attribute `never_declines`, which saves a call. A dot in an op's name is written as two
+            underscores (`linalg__inv`). A `Later` is fetched when it is called.
 
     Raises:
         TypeError: an override for an op that does not exist. It is raised when the backend is first used; of an adapter that
@@ -381,10 +382,8 @@ class Backend:
         fast = self.fast.get(op.name)
         if fast is None:
             return reference
-        if not isinstance(
-            fast, types.FunctionType | Later
-        ):  # a library's own function (a ufunc, a builtin) never declines
-            return fast
+        if not isinstance(fast, types.FunctionType | Later) or hasattr(fast, "never_declines"):
+            return fast  # a library's own function (a ufunc, a builtin) never does
 
         def overridden(*operands: Any, **parameters: Any) -> Any:
             result = fast(*operands, **parameters)
