@@ -42,11 +42,9 @@ def plain_operands(op: Op, operands: tuple[Any, ...]) -> tuple[Backend, list[Any
             found = a.dtype
         arrays.append(a)
         edges.append(x._node)
-    return (
-        None
-        if found is None or backend is None or found not in backend.accepts[op.dtypes]
-        else (backend, arrays, edges)
-    )
+    if found is None or backend is None or found not in backend.accepts[op.dtypes]:
+        return None
+    return backend, arrays, edges
 
 
 def common_backend(op: Op, operands: tuple[Any, ...]) -> Backend:
