@@ -197,3 +197,13 @@ def test_promotion_that_has_no_answer_is_an_error():
         pg.maximum(pg.tensor([1j]), pg.tensor([2j]))
     with pytest.raises(TypeError, match="integer"):
         pg.bitwise_and(pg.tensor([1.0]), pg.tensor([1.0]))
+
+
+def test_keywords_that_fit_once_are_still_read_the_next_time():
+    x = pg.ones((2, 3))
+    for _ in range(2):
+        assert pg.permute_dims(x, axes=(1, 0)).shape == (3, 2)
+        assert pg.permute_dims(x, dims=(1, 0)).shape == (3, 2)
+        for wrong in ({}, {"axis": 0}, {"axes": (1, 0), "axis": 0}, {"axes": (1, 0), "dims": (1, 0)}):
+            with pytest.raises(TypeError, match="its signature is permute_dims"):
+                pg.permute_dims(x, **wrong)
