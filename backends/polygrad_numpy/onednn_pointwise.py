@@ -21,7 +21,7 @@ __all__ = [
 
 TRAINING, ACCURATE = 64, 0x30000
 RELU, EXP, GELU_TANH, GELU_ERF, ADD, MULTIPLY, SUBTRACT = 0x20, 0x2A, 0x2B, 0x31, 0x1FFF0, 0x1FFF1, 0x1FFF5
-SRC, FACTOR, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
+SRC, SECOND, DST, D_SRC, D_DST = 1, 2, 17, 129, 145
 MANY = 1 << 15  # elements; below this a NumPy call is faster
 SUMMED = 1 << 17  # elements of a sum of two arrays that take 90 us, and NumPy 129; of four times as many 470, and 1100
 
@@ -62,20 +62,21 @@ def relu_backward(g: Any, y: Any, /) -> Any:
     return _run(RELU, g, y) if y.size >= 2 * MANY else NotImplemented  # half as many take 133 us, and NumPy 107
 
 
-def _add(lib: Library, size: int) -> Primitive:
-    vector = dense((size,))
-    x = described(lib, vector)
-    made = lib.make("binary_primitive_desc_create", lib.engine, ADD, x, x, x, None)
-    return Primitive(lib, made, [(SRC, vector, None), (FACTOR, vector, None)], [(DST, vector, None)])
+def _binary(lib: Library, kind: int, whole: Descriptor, other: Descriptor, then: Any = None) -> Primitive:
+    """An operation of an array and another that may be of size one along some axes, and what is done to its result."""
+    a, b = described(lib, whole), described(lib, other)
+    made = lib.make("binary_primitive_desc_create", lib.engine, kind, a, b, a, then)
+    return Primitive(lib, made, [(SRC, whole, None), (SECOND, other, None)], [(DST, whole, None)])
 
 
-def add(x1: np.ndarray, x2: Any) -> Any:
-    """The sum of two large arrays laid out alike; declines others."""
-    if x1.size < SUMMED or not taken(x1, x2) or x2.shape != x1.shape:
+def add(x1: Any, x2: Any) -> Any:
+    """The sum of two arrays laid out alike, worth its call from SUMMED elements on; declines others."""
+    if not taken(x1, x2) or x2.shape != x1.shape:
         return NotImplemented
-    y = np.empty_like(x1)
+    y, vector = np.empty_like(x1), dense((x1.size,))
     vectors = flat(x1, x2, y)
-    if vectors is None or (run := primitive(("add", y.size), lambda lib: _add(lib, y.size))) is None:
+    run = None if vectors is None else primitive(("add", vector), lambda lib: _binary(lib, ADD, vector, vector))
+    if vectors is None or run is None:
         return NotImplemented
     run(*vectors)
     return y
@@ -101,12 +102,6 @@ def gelu_exact_backward(g: Any, x: Any, y: Any = None, /) -> Any:
     return _run(GELU_ERF, g, x)
 
 
-def _multiply(lib: Library, x: Descriptor, factor: Descriptor) -> Primitive:
-    a, b = described(lib, x), described(lib, factor)
-    made = lib.make("binary_primitive_desc_create", lib.engine, MULTIPLY, a, b, a, None)
-    return Primitive(lib, made, [(SRC, x, None), (FACTOR, factor, None)], [(DST, x, None)])
-
-
 def scale_by(x: np.ndarray, factor: np.ndarray, rows: int, columns: int) -> bool:
     """Multiply x, as a matrix, by a factor for each row or for each column, in place; False where there is no way.
 
@@ -114,19 +109,17 @@ def scale_by(x: np.ndarray, factor: np.ndarray, rows: int, columns: int) -> bool
     """
     whole = dense((rows, columns))
     of = dense((rows, 1) if factor.size == rows != 1 else (1, columns))
-    run = primitive(("multiply", whole, of), lambda lib: _multiply(lib, whole, of))
+    run = primitive(("multiply", whole, of), lambda lib: _binary(lib, MULTIPLY, whole, of))
     if run is not None:
         run(x, factor, x)
     return run is not None
 
 
 def _exp_less(lib: Library, whole: Descriptor, few: Descriptor) -> Primitive:
-    a, b = described(lib, whole), described(lib, few)
     then, steps = lib.make("primitive_attr_create"), lib.make("post_ops_create")
     lib.functions["post_ops_append_eltwise"](steps, EXP, 0.0, 0.0)
     lib.functions["primitive_attr_set_post_ops"](then, steps)
-    made = lib.make("binary_primitive_desc_create", lib.engine, SUBTRACT, a, b, a, then)
-    return Primitive(lib, made, [(SRC, whole, None), (FACTOR, few, None)], [(DST, whole, None)])
+    return _binary(lib, SUBTRACT, whole, few, then)
 
 
 def exp_less(x: np.ndarray, less: np.ndarray) -> Any:
