@@ -226,7 +226,7 @@ def add_channels(x: Any, bias: Any, /) -> Any:
 
 
 def _sums_of_columns(x: np.ndarray) -> np.ndarray:
-    y = onednn_matmul.sums_of_columns(x) if x.size >= onednn_matmul.MANY else NotImplemented
+    y = onednn_matmul.sums_of_columns(x)
     return np.matmul(ones(len(x), x.dtype), x) if y is NotImplemented else y
 
 
@@ -321,7 +321,7 @@ def _ignored(x: np.ndarray, target: np.ndarray, ignore_index: int) -> np.ndarray
 
 def _exp_less(x: np.ndarray, less: np.ndarray) -> np.ndarray:
     """exp(x - less) with a number for each row."""
-    y = onednn_pointwise.exp_less(x, less) if x.size >= onednn_pointwise.MANY else NotImplemented
+    y = onednn_pointwise.exp_less(x, less)
     if y is NotImplemented:
         y = np.subtract(x, less[:, None])
         np.exp(y, out=y)
@@ -387,11 +387,8 @@ def softmax_cross_entropy_backward(
 
 def matmul(x1: Any, x2: Any, /) -> Any:
     """The op `matmul`; a stack of rows times one matrix is one product, where NumPy would make one for each matrix."""
-    if x1.ndim == x2.ndim == 2:
-        if x1.shape[1] == 1 and x2.shape[0] == 1:
-            return x1 * x2  # 2 to 5 times faster on (512, 1) x (1, 4608)
-        if x1.size * x2.shape[1] < onednn_matmul.FEW:
-            return np.matmul(x1, x2)
+    if x1.ndim == x2.ndim == 2 and x1.shape[1] == 1 and x2.shape[0] == 1:
+        return x1 * x2  # 2 to 5 times faster on (512, 1) x (1, 4608)
     y = onednn_matmul.matmul(x1, x2)
     if y is not NotImplemented:
         return y
@@ -404,10 +401,8 @@ def affine(x: Any, weight: Any, bias: Any = None, /) -> Any:
     """The op `affine`."""
     if weight.ndim != 2:
         return NotImplemented
-    if bias is not None and x.size * len(weight) >= onednn_matmul.FEW:
-        y = onednn_matmul.affine(x, weight, bias)
-        if y is not NotImplemented:
-            return y
+    if bias is not None and (y := onednn_matmul.affine(x, weight, bias)) is not NotImplemented:
+        return y
     y = matmul(x, weight.T)
     if bias is not None and not (y.size >= WIDE and _add_rows(y, bias)):
         y += bias

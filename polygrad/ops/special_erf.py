@@ -188,7 +188,7 @@ GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 @composite(dtypes="real floating", cases=[((3, 4), (3, 4))])
 def gelu_exact_backward(xp, g, x, y=None, /):
-    """g times the derivative of `gelu_exact` at x; its result y there, for libraries that divide faster than they integrate."""
+    """g times the derivative of `gelu_exact` at x, where its result is y: some libraries divide faster than they integrate."""
     return g * (xp.special.ndtr(x) + x * _density(xp, x))
 
 

@@ -153,10 +153,9 @@ class Optimizer:
 
     def update_group(self, group: dict[str, Any]) -> None:
         """Update the parameters of one group that have a gradient."""
-        states = self.state
         for p in group["params"]:
             if p.grad is not None:
-                state = states[p]
+                state = self.state[p]
                 if not state:
                     self.start(p, state, group)
                 self.update(p, state, group)
