@@ -203,10 +203,12 @@ def reverse(
         if dtype is real and op.pointwise:
             # In a real pointwise op a pull has the result's shape and dtype, so the array itself need not be asked.
             shape = n.shape
-            for e, pull in zip(edges, op.real_pulls, strict=True):
+            pulls, i = op.real_pulls, -1  # counted here: a strict zip of two takes 200 ns
+            for e in edges:
+                i += 1
                 if e is None or (wanted is not None and e not in wanted):
                     continue
-                d = pull(xp, g, seen)
+                d = pulls[i](xp, g, seen)
                 if e.shape != shape or e.dtype is not dtype:
                     d = fit(xp, d, e, d._array if record else d, record)
                 old = take(e, None)

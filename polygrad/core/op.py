@@ -8,6 +8,7 @@ is derived from the `Op` they leave in the registry.
 from __future__ import annotations
 
 import inspect
+import itertools
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -196,7 +197,8 @@ def _unary(op: Op) -> Callable[..., Any]:
                 made._extra = INFERENCE
             return made
         n = _new(Node)
-        n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node,), NO_PARAMS, backend, None, None
+        n.op, n.edges, n.params = op, (node,), NO_PARAMS
+        n.backend, n.extra, n.shapes = backend, None, None
         n.kept = (array,) if keep_x else NOTHING
         n.y = y if keep_y else None
         n.shape, n.dtype = node.shape, node.dtype if same_type else y.dtype
@@ -210,10 +212,7 @@ def _unary(op: Op) -> Callable[..., Any]:
 def _binary(op: Op) -> Callable[..., Any]:
     """`op` on two tensors, or a tensor and a Python number."""
     implementations = op.implementations
-    k11, k12 = 0 in op.keeps[0], 1 in op.keeps[0]  # what is kept when x1 is differentiated
-    k21, k22 = 0 in op.keeps[1], 1 in op.keeps[1]
-    y1, y2 = op.keeps_y
-    keeps = k11 or k12 or k21 or k22
+    keeping = [_keeping(op, differentiated) for differentiated in itertools.product((False, True), repeat=2)]
 
     def call(x1: Any, x2: Any, /) -> Any:
         mode = current_mode()
@@ -258,15 +257,11 @@ def _binary(op: Op) -> Callable[..., Any]:
                 made._extra = INFERENCE
             return made
         n = _new(Node)
-        n.op, n.edges, n.params, n.backend, n.extra, n.shapes = op, (node1, node2), NO_PARAMS, backend, None, None
-        if keeps:
-            n.kept = (
-                a1 if (k11 and node1 is not None) or (k21 and node2 is not None) else None,
-                a2 if (k12 and node1 is not None) or (k22 and node2 is not None) else None,
-            )
-        else:
-            n.kept = NOTHING
-        n.y = y if (y1 and node1 is not None) or (y2 and node2 is not None) else None
+        n.op, n.edges, n.params = op, (node1, node2), NO_PARAMS
+        n.backend, n.extra, n.shapes = backend, None, None
+        kept, parts = keeping[2 * (node1 is not None) + (node2 is not None)]
+        n.kept = (a1 if kept[0] else None, a2 if kept[1] else None) if kept else NOTHING
+        n.y = y if parts is None else None
         n.shape, n.dtype = tuple(y.shape), dtype
         n.serial = next_serial()
         made._node = n
@@ -434,7 +429,7 @@ def _record(op: Op, backend: Backend, edges: Any, arrays: Any, params: Any, y: A
     else:
         differentiated = tuple([e is not None for e in edges])
         kept, parts = op.keeping.get(differentiated) or _keeping(op, differentiated)
-        n.kept = tuple([a if k else None for a, k in zip(arrays, kept, strict=True)]) if kept else NOTHING
+        n.kept = tuple([a if kept[i] else None for i, a in enumerate(arrays)]) if kept else NOTHING
         n.shapes = tuple([tuple(getattr(a, "shape", ())) for a in arrays]) if op.keeps_shapes else None
     n.y = y if parts is None else tuple([a if i in parts else None for i, a in enumerate(y)]) if parts else None
     n.shape = [tuple(a.shape) for a in y] if several else tuple(y.shape)
