@@ -4,6 +4,7 @@ import importlib
 import itertools
 import math
 import platform
+import warnings
 
 import numpy as np
 import pytest
@@ -553,6 +554,26 @@ def test_freed_memory_is_kept_unless_the_environment_says_something_else(monkeyp
     assert memory.keep_freed()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert not memory.keep_freed()
+
+
+@pytest.mark.parametrize("value", [0.5, 0.5 + 2j, np.asarray(0.5), np.float32(0.5)], ids=repr)
+def test_a_new_number_is_what_numpy_computes_with_fastest(value):
+    x = pg.tensor(value)
+    assert isinstance(x.array, np.generic)
+    assert isinstance(pg.tensor(value, dtype="complex128").array, np.generic)
+    np.testing.assert_array_equal(np.from_dlpack(x), value)
+    x[()] = 3
+    x += 1
+    assert x.item() == 4
+
+
+def test_a_number_whose_memory_is_shared_or_that_may_overflow_is_an_array():
+    mine = np.asarray(0.5)
+    assert np.shares_memory(pg.asarray(mine, copy=False).array, mine)
+    assert isinstance(pg.tensor(np.int8(127)).array, np.ndarray)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (pg.tensor(np.int8(127)) + pg.tensor(np.int8(1))).item() == -128
 
 
 @pytest.mark.parametrize("by", ["the BLAS in parts", "the BLAS at once", "numpy"])

@@ -262,6 +262,7 @@ class Backend:
             numbers and its options, for a library that does the same in its own way.
         pointwise: `pointwise(op, body)` gives what stands for the body of a pointwise op: a function with equal results that is
             done sooner, or the body.
+        without_axes: `without_axes(array)` gives a new array that has no axes in the form with which the library computes fastest.
         devices: callable that lists the library's devices; the standard's info function by default.
         compiler: what `polygrad.jit` needs of the library's compiler (a `Compiler`); None where there is none.
         device: raw array -> its device, where the standard's attribute does not answer.
@@ -285,6 +286,7 @@ class Backend:
         owned: Callable[[Any, int], bool] | None = None,
         blockwise: Callable[..., Any] | None = None,
         pointwise: Callable[[Any, Callable[..., Any]], Callable[..., Any]] | None = None,
+        without_axes: Callable[[Any], Any] | None = None,
         devices: Callable[[], list[Any]] | None = None,
         compiler: Compiler | None = None,
         device: Callable[[Any], Any] | None = None,
@@ -298,6 +300,7 @@ class Backend:
         self.owned = owned
         self.blockwise = blockwise
         self.pointwise = pointwise
+        self.without_axes = without_axes
         self.compiler = compiler
         self.device = device or compat().device
         self.synchronize = synchronize or (lambda array: array)
@@ -453,10 +456,12 @@ class Backend:
         if source is not None and source is not self:
             value, copy = source.to_numpy(value), True
         if source is self and native is not None and value.dtype != native:
-            return self.arrays.astype(self.xp.asarray(value, **where), native)
-        if copy is not None:
-            where["copy"] = copy
-        return self.xp.asarray(value, dtype=native, **where)
+            made, copy = self.arrays.astype(self.xp.asarray(value, **where), native), True
+        else:
+            if copy is not None:
+                where["copy"] = copy
+            made = self.xp.asarray(value, dtype=native, **where)
+        return made if self.without_axes is None or made.shape or copy is False else self.without_axes(made)
 
     def scalar(self, value: Any, like: Any) -> Any:
         """A 0-d array of `like`'s dtype and device."""
