@@ -53,6 +53,49 @@ def test_convolutions_by_columns(case, monkeypatch):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_channels_last(case, monkeypatch):
+    """The three convolutions are the same, with and without groups; a convolution of XLA's has its channels last."""
+    x_shape, w_shape, stride, padding, dilation = case
+    rng = np.random.default_rng(0)
+    asked = []
+    original = windows.lax.conv_general_dilated
+    monkeypatch.setattr(
+        windows.lax,
+        "conv_general_dilated",
+        lambda *a, **how: asked.append(how.get("dimension_numbers")) or original(*a, **how),
+    )
+    for groups in (1, 2):
+        geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        x, w = (
+            windows.jnp.asarray(rng.standard_normal(s), "float32")
+            for s in ((x_shape[0], groups * x_shape[1], *x_shape[2:]), (groups * w_shape[0], *w_shape[1:]))
+        )
+        found = {}
+        for last in (False, True):
+            monkeypatch.setattr(windows, "CHANNELS_LAST", last)
+            windows._input.clear_cache()
+            windows._weight.clear_cache()
+            asked.clear()
+            y = windows.conv(x, w, **geometry)
+            found[last] = (
+                y,
+                windows.conv_input(y, w, shape=x_shape[2:], **geometry),
+                windows.conv_weight(x, y, shape=w_shape[2:], **geometry),
+            )
+            assert len(asked) == 3
+            assert all((numbers is not None) is last for numbers in asked)
+        for one, other in zip(found[False], found[True], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    windows._input.clear_cache()
+    windows._weight.clear_cache()
+
+
+def test_a_layout_that_there_is_not():
+    with pytest.raises(ValueError, match="POLYGRAD_JAX_LAYOUT is 'nhwc'; it may be channels_first or channels_last"):
+        windows._is_last("nhwc")
+
+
 def test_columns_leave_what_does_not_fit_to_the_body(monkeypatch):
     monkeypatch.setattr(windows, "WEIGHTS", 1)
     arrays = get_backend("jax").ready().arrays

@@ -5,6 +5,7 @@ body then says what is wrong.
 """
 
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -23,12 +24,30 @@ GEOMETRY = ("stride", "padding", "dilation", "groups")
 # 0.08 (512 channels of 2x2), 0.28 (256 of 4x4), 0.69 (128 of 8x8), 0.50 (a batch of 8 of 512 of 7x7); 1.01 with 1568 positions
 # (8 of 256 of 14x14) and 1.37 with 37 thousand weights (64 of 16x16): benchmarks/jax_convolutions.py.
 POSITIONS, WEIGHTS = 512, 1 << 17
+LAYOUTS = {"channels_first": False, "channels_last": True}
+
+
+def _is_last(layout: str) -> bool:
+    if layout not in LAYOUTS:
+        raise ValueError(f"POLYGRAD_JAX_LAYOUT is {layout!r}; it may be {' or '.join(LAYOUTS)}")
+    return LAYOUTS[layout]
+
+
+CHANNELS_LAST = _is_last(os.environ.get("POLYGRAD_JAX_LAYOUT") or "channels_first")
 
 
 def _correlate(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     if min(*stride, *dilation) < 1:
         raise ValueError("a stride or a dilation is not positive")
-    return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups)
+    how = {"window_strides": stride, "padding": padding, "rhs_dilation": dilation, "feature_group_count": groups}
+    if not CHANNELS_LAST or not x.ndim == w.ndim == len(stride) + 2:
+        return lax.conv_general_dilated(x, w, **how)
+    last, axes = x.ndim - 1, tuple(range(x.ndim - 2))
+    x, w = jnp.moveaxis(x, 1, -1), jnp.transpose(w, (*[a + 2 for a in axes], 1, 0))
+    # where the batch (or the outputs) lies, then the channels, then the other axes
+    data, weight = (0, last, *[a + 1 for a in axes]), (last, last - 1, *axes)
+    y = lax.conv_general_dilated(x, w, **how, dimension_numbers=lax.ConvDimensionNumbers(data, weight, data))
+    return jnp.moveaxis(y, -1, 1)
 
 
 def _or_decline(function: Callable[..., Any], *operands: Any, **params: Any) -> Any:
