@@ -174,6 +174,19 @@ def test_products(data):
         np.testing.assert_allclose(sums, weight.sum(0), rtol=1e-5, atol=1e-5)
 
 
+@needs_onednn
+def test_a_product_that_onednn_refuses_to_run_is_numpys(monkeypatch):
+    rng = np.random.default_rng(0)
+    x1, x2 = (rng.standard_normal((2, 160, 160)).astype("f4") for _ in range(2))
+    assert onednn_matmul.matmul(x1, x2) is not NotImplemented
+    lib = onednn.loaded()
+    monkeypatch.setattr(lib, "execute", lambda *arguments: 2)
+    assert onednn_matmul.matmul(x1, x2) is NotImplemented
+    np.testing.assert_array_equal(get_backend("numpy").ready().arrays.matmul(x1, x2), x1 @ x2)
+    with pytest.raises(RuntimeError, match="status 2"):
+        onednn_pointwise.relu(x1.repeat(8, axis=0))
+
+
 def heads(rng, *shape):
     """(batch, tokens, 3, heads, width) as query, key and value (batch, heads, tokens, width)."""
     return rng.standard_normal(shape).astype("f4").transpose(2, 0, 3, 1, 4)

@@ -71,8 +71,8 @@ SIGNATURES = {
 RESULTS = {"memory_desc_get_size": ctypes.c_size_t, "primitive_desc_query_md": P}
 
 
-class Failure(Exception):
-    """oneDNN refused a call: there is no primitive for this case."""
+class Failure(RuntimeError):
+    """oneDNN refused a call: there is no primitive for this case, or it cannot run it."""
 
 
 class _Version(ctypes.Structure):

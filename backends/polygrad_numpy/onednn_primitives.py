@@ -169,7 +169,7 @@ class Primitive:
             execute(made, stream, 2, pair)
         status = execute(self.handle, stream, self.count, self.arguments)
         if status:
-            raise RuntimeError(f"oneDNN: a primitive gave status {status}")
+            raise Failure(f"oneDNN: a primitive gave status {status}")
         for made, pair in self.after:
             execute(made, stream, 2, pair)
 
