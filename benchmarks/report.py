@@ -113,12 +113,13 @@ def table(records: list[dict[str, Any]]) -> list[str]:
     memory = [max((r.get("peak_rss_mb", 0) for r in records if r["framework"] == f), default=0) for f in frameworks]
     if any(memory):
         lines.append(f"| largest memory | {' | '.join(f'{m:.0f} MB' if m else '' for m in memory)} |")
-    beyond = {r["framework"]: r for r in records if "beyond_numpy_ms" in r}
+    beyond = {
+        r["framework"]: f"{r['beyond_numpy_ms']:.0f} ms, {r['beyond_numpy_mb']:.1f} MB"
+        for r in records
+        if "beyond_numpy_ms" in r
+    }
     if beyond:
-        cells = [
-            f"{r['beyond_numpy_ms']:.0f} ms, {r['beyond_numpy_mb']:.1f} MB" for r in map(beyond.get, frameworks) if r
-        ]
-        lines.append(f"| beyond NumPy | {' | '.join(cells)} |")
+        lines.append(f"| beyond NumPy | {' | '.join(beyond.get(f, '') for f in frameworks)} |")
     return lines
 
 

@@ -209,6 +209,9 @@ def test_only_what_a_rule_reads_is_kept():
     y = pg.tanh(w)
     assert y.grad_fn.kept == () and y.grad_fn.y is y._array
     assert w.sum().grad_fn.kept == ()
+    matrix, other = pg.ones(3, 3, requires_grad=True), pg.ones(3, 3)
+    kept = (matrix @ other).grad_fn.kept
+    assert kept[0] is None and kept[1] is other._array
 
 
 # ------------------------------------------------------------------------------------------------- threads and tasks

@@ -15,9 +15,7 @@ from polygrad_numpy.blas import address, axpby_by_threads_of, axpby_of
 __all__ = ["blockwise"]
 
 PART = 1 << 15  # elements of a function that makes arrays on its way
-ROOM = (
-    1 << 20
-)  # bytes of each array in one part of an update in place: two threads' halves of four fit a cache of 2 MB each
+ROOM = 1 << 20  # bytes of each array in a part of an update in place: of four, two threads' halves fit caches of 2 MB
 LARGE = 1 << 16  # elements from which on oneDNN is worth its call
 SHARED = 1 << 15  # elements from which on OpenBLAS's threads are faster than one
 
@@ -95,8 +93,8 @@ def blockwise(
     results = [np.copy(arrays[k]) if i is None else arrays[i] for k, i in enumerate(reusable)]
     vectors = [*results, *arrays[len(results) :]]
     places = [address(a) for a in vectors]
-    part, by_onednn = ROOM // first.itemsize, size >= LARGE and rule != "plain" and onednn_update.is_used(dtype)
-    if by_onednn:
+    part = ROOM // first.itemsize
+    if size >= LARGE and rule != "plain" and onednn_update.is_used(dtype):
         axpby, part = onednn_update.axpby, onednn_update.PART
     elif size >= SHARED and (rule != "plain" or size <= part):
         # Adam's parts stay with one thread, which has just made what is added: 16 ms instead of 24 for 11.7 million
