@@ -1,7 +1,7 @@
 """An optimizer's update of large parameters by oneDNN, whose threads are there already.
 
-After a parallel region they spin, and a thread that Python starts must fight for its processor: 2.4 M elements took 2.8 to 3.7 ms
-so, and take 1.6 ms here.
+After a parallel region they spin, and other threads must fight for their processor: 2.4 M elements took two of Python's 2.8 to
+3.7 ms, and take 1.6 ms here.
 """
 
 from typing import Any

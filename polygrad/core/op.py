@@ -197,7 +197,7 @@ def _unary(op: Op) -> Callable[..., Any]:
                 made._extra = INFERENCE
             return made
         n = _new(Node)
-        n.op, n.edges, n.params = op, (node,), NO_PARAMS
+        n.op, n.edges, n.params = op, (node,), NO_PARAMS  # three at a time: of four and more Python makes a tuple first
         n.backend, n.extra, n.shapes = backend, None, None
         n.kept = (array,) if keep_x else NOTHING
         n.y = y if keep_y else None
